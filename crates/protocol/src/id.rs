@@ -50,6 +50,8 @@ macro_rules! id {
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 text.strip_prefix(concat!($prefix, "_"))
+                    // 26 letters hold 130 bits: above `7` the first one would overflow, and two texts name one id.
+                    .filter(|rest| rest.as_bytes().first().is_some_and(|first| (b'0'..=b'7').contains(first)))
                     .and_then(|rest| Ulid::from_string(rest).ok())
                     .map(|ulid| Self(ulid.0))
                     .ok_or_else(|| InvalidId {

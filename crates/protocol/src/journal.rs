@@ -1,1 +1,36 @@
-//! (in progress)
+//! How a host writes a run down. Versioned; what was written once is read for ever.
+//!
+//! A record is one version byte and the version's encoding. The types here are the journal's own: the engine's types
+//! convert to and from them, so that a rule can change without the disk noticing.
+
+pub mod v1;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Bytes that are no record of this journal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Nothing at all.
+    #[error("the record is empty")]
+    Empty,
+    /// A version that this build does not know.
+    #[error("the record has version {0}; this build reads up to version 1: it was written by a newer one")]
+    Newer(u8),
+    /// Not what its version says.
+    #[error("the record cannot be read: {0}")]
+    Malformed(String),
+}
+
+const V1: u8 = 1;
+
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    postcard::to_extend(record, vec![V1]).expect("records are plain data and memory does not refuse bytes")
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JournalError> {
+    match bytes.split_first() {
+        None => Err(JournalError::Empty),
+        Some((&V1, rest)) => postcard::from_bytes(rest).map_err(|error| JournalError::Malformed(error.to_string())),
+        Some((&version, _)) => Err(JournalError::Newer(version)),
+    }
+}

@@ -51,7 +51,7 @@ pub fn split(frame: &[u8]) -> Result<(&[u8], Vec<Bytes>), FrameError> {
     let mut attachments = Vec::with_capacity(lengths.att.len().min(64));
     for length in lengths.att {
         let length = length as usize;
-        let bytes = tail.get(..length).ok_or_else(|| truncated(frame.len() - tail.len() + length))?;
+        let bytes = tail.get(..length).ok_or_else(|| truncated((frame.len() - tail.len()).saturating_add(length)))?;
         attachments.push(Bytes::copy_from_slice(bytes));
         tail = &tail[length..];
     }

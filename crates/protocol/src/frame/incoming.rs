@@ -162,6 +162,18 @@ struct OutcomeWire {
     err: Option<ErrorInfo>,
 }
 
+impl OutcomeWire {
+    /// The value or the error; a text that has neither, or both, is not an outcome.
+    fn into_result(self) -> Result<StepResult, &'static str> {
+        match self {
+            Self { ok: Some(value), err: None } => Ok(Ok(value)),
+            Self { ok: None, err: Some(error) } => Ok(Err(error)),
+            Self { ok: Some(_), err: Some(_) } => Err("an outcome has both `ok` and `err`"),
+            Self { ok: None, err: None } => Err("an outcome has neither `ok` nor `err`"),
+        }
+    }
+}
+
 impl InFrame {
     /// A turn that only says what time it is.
     #[must_use]
@@ -210,11 +222,12 @@ impl InFrame {
         let deliver = header
             .deliver
             .into_iter()
-            .map(|(path, wire)| match wire {
-                OutcomeWire { err: Some(error), .. } => (path, Outcome::Err(error)),
-                OutcomeWire { ok, .. } => (path, Outcome::Ok(ok.unwrap_or_default())),
+            .map(|(path, wire)| match wire.into_result() {
+                Ok(Ok(value)) => Ok((path, Outcome::Ok(value))),
+                Ok(Err(error)) => Ok((path, Outcome::Err(error))),
+                Err(why) => Err(FrameError::Header(format!("{why} (path {path:?})"))),
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             turn: header.turn,
             now_ms: header.now_ms,
@@ -229,7 +242,7 @@ impl InFrame {
 /// Step results as `[key, {"ok":..} | {"err":..}]`.
 pub(super) mod step_results {
     use super::{OutcomeWire, StepKey, StepResult};
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
 
     pub(in super::super) fn serialize<S: Serializer>(
         steps: &[(StepKey, StepResult)],
@@ -249,12 +262,11 @@ pub(super) mod step_results {
         deserializer: D,
     ) -> Result<Vec<(StepKey, StepResult)>, D::Error> {
         let wire = Vec::<(StepKey, OutcomeWire)>::deserialize(deserializer)?;
-        Ok(wire
-            .into_iter()
-            .map(|(key, result)| match result {
-                OutcomeWire { err: Some(error), .. } => (key, Err(error)),
-                OutcomeWire { ok, .. } => (key, Ok(ok.unwrap_or_default())),
+        wire.into_iter()
+            .map(|(key, result)| match result.into_result() {
+                Ok(result) => Ok((key, result)),
+                Err(why) => Err(D::Error::custom(format_args!("{why} (step {key:?})"))),
             })
-            .collect())
+            .collect()
     }
 }

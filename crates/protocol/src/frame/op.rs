@@ -159,13 +159,14 @@ struct BodyWire {
 
 impl BodyWire {
     fn resolve(self, attachments: &[Bytes]) -> Result<Body, FrameError> {
-        Ok(match self {
-            Self { att: Some(index), .. } => {
-                Body::Bytes(attachments.get(index).cloned().ok_or(FrameError::NoSuchAttachment(index))?)
+        match self {
+            Self { json: Some(json), text: None, att: None } => Ok(Body::Json(json)),
+            Self { json: None, text: Some(text), att: None } => Ok(Body::Text(text)),
+            Self { json: None, text: None, att: Some(index) } => {
+                attachments.get(index).cloned().map(Body::Bytes).ok_or(FrameError::NoSuchAttachment(index))
             }
-            Self { json: Some(json), .. } => Body::Json(json),
-            Self { text, .. } => Body::Text(text.unwrap_or_default()),
-        })
+            _ => Err(FrameError::Header("a body is exactly one of `json`, `text` and `$att`".to_owned())),
+        }
     }
 }
 
@@ -174,14 +175,17 @@ struct ResponseWire {
     status: u16,
     #[serde(default)]
     headers: Vec<(String, String)>,
-    #[serde(default)]
-    body: BodyWire,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<BodyWire>,
 }
 
 impl HttpResponse {
     pub(super) fn to_json(&self, attachments: &mut Attachments) -> Json {
-        let wire =
-            ResponseWire { status: self.status, headers: self.headers.clone(), body: self.body.to_wire(attachments) };
+        let wire = ResponseWire {
+            status: self.status,
+            headers: self.headers.clone(),
+            body: Some(self.body.to_wire(attachments)),
+        };
         Json::of(&wire).expect("a response has text keys")
     }
 
@@ -191,7 +195,8 @@ impl HttpResponse {
     /// [`FrameError`] where the value is not a reply.
     pub fn from_json(json: &Json, attachments: &[Bytes]) -> Result<Self, FrameError> {
         let wire: ResponseWire = json.parse().map_err(|error| FrameError::Header(error.to_string()))?;
-        Ok(Self { status: wire.status, headers: wire.headers, body: wire.body.resolve(attachments)? })
+        let body = wire.body.map(|body| body.resolve(attachments)).transpose()?;
+        Ok(Self { status: wire.status, headers: wire.headers, body: body.unwrap_or_else(|| Body::Text(String::new())) })
     }
 }
 
@@ -243,8 +248,14 @@ impl Op {
         match self {
             Self::Http(request) => {
                 let headers = serde_json::to_vec(&request.headers).expect("headers have text keys");
-                let body = request.body.as_ref().map_or(&[][..], Body::as_bytes);
-                Digest::of([name, request.method.as_bytes(), request.url.as_bytes(), &headers, body])
+                // The kind is part of the request: it decides the content type that the host puts in.
+                let (kind, body): (&[u8], &[u8]) = match &request.body {
+                    None => (b"", b""),
+                    Some(Body::Json(json)) => (b"json", json.text().as_bytes()),
+                    Some(Body::Text(text)) => (b"text", text.as_bytes()),
+                    Some(Body::Bytes(bytes)) => (b"bytes", bytes),
+                };
+                Digest::of([name, request.method.as_bytes(), request.url.as_bytes(), &headers, kind, body])
             }
             Self::MemoryLoad { name: key } | Self::MemoryList { prefix: key } | Self::MemoryDelete { name: key } => {
                 Digest::of([name, key.as_bytes()])

@@ -140,11 +140,15 @@ impl Note {
     }
 
     fn from_wire(wire: NoteWire) -> Result<Self, FrameError> {
+        let missing = |field: &str| FrameError::Header(format!("the note `{}` lacks `{field}`", wire.note));
         match wire.note.as_str() {
-            "emit" => Ok(Self::Emit { name: wire.name.unwrap_or_default(), data: wire.data.unwrap_or_default() }),
-            "log" => {
-                Ok(Self::Log { level: wire.level.unwrap_or(LogLevel::Info), message: wire.message.unwrap_or_default() })
+            "emit" => {
+                Ok(Self::Emit { name: wire.name.ok_or_else(|| missing("name"))?, data: wire.data.unwrap_or_default() })
             }
+            "log" => Ok(Self::Log {
+                level: wire.level.unwrap_or(LogLevel::Info),
+                message: wire.message.ok_or_else(|| missing("message"))?,
+            }),
             other => Err(FrameError::Header(format!("the note `{}` is not known", other.escape_debug()))),
         }
     }
