@@ -267,6 +267,11 @@ impl Run {
         self.open.iter().map(|(path, open)| (path, &open.key, &open.kind))
     }
 
+    /// The signals that wait, by their number, with their names.
+    pub fn inbox(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.inbox.iter().map(|(number, signal)| (*number, &*signal.name))
+    }
+
     /// Folds one recorded fact into the state.
     pub fn apply(&mut self, event: &Event) {
         self.next_seq += 1;

@@ -217,6 +217,12 @@ impl Shard {
         self.incarnation
     }
 
+    /// The number of the last entry that is known to be on disk.
+    #[must_use]
+    pub const fn lsn(&self) -> u64 {
+        self.lsn
+    }
+
     /// A run in memory.
     #[must_use]
     pub fn run(&self, id: RunId) -> Option<&Run> {
@@ -232,6 +238,12 @@ impl Shard {
     #[must_use]
     pub const fn slices(&self) -> usize {
         self.slices
+    }
+
+    /// The slice of the run that is out, or will be as soon as what it replays is on disk.
+    #[must_use]
+    pub fn slice_of(&self, run: RunId) -> Option<Fence> {
+        self.runs.get(&run).and_then(|live| live.slice)
     }
 
     /// How many runs wait in the queue.
@@ -268,6 +280,24 @@ impl Shard {
     #[must_use]
     pub fn pending_start(&self, environment: &str, key: &str) -> Option<(RunId, Digest)> {
         self.starts.get(&(environment.into(), key.into())).copied()
+    }
+
+    /// The payload of a run's signal that is not on disk yet, by the number of its event; the store knows the others.
+    #[must_use]
+    pub fn uncommitted_signal(&self, run: RunId, seq: u64) -> Option<&Bytes> {
+        self.runs.get(&run)?.tail.iter().find(|recorded| recorded.seq == seq).and_then(|recorded| match &recorded.event {
+            Event::SignalReceived { payload, .. } => Some(payload),
+            Event::Accepted(_)
+            | Event::AttemptStarted { .. }
+            | Event::Turn(_)
+            | Event::Parked
+            | Event::Woken
+            | Event::SliceLost { .. }
+            | Event::AttemptFailed { .. }
+            | Event::Paused { .. }
+            | Event::CancelRequested { .. }
+            | Event::Ended(_) => None,
+        })
     }
 
     /// The run's own uncommitted write of a name: `Some(None)` is a deletion. Other runs' are never seen.

@@ -128,6 +128,10 @@ codes! {
     COMPONENT_NOT_FOUND
     /// The request's body or parameters cannot be read.
     BAD_REQUEST
+    /// The path is known, the method is not.
+    METHOD_NOT_ALLOWED
+    /// A part of the API that this server does not have.
+    NOT_IMPLEMENTED
     /// The request carries no key, or one that is not valid.
     UNAUTHORIZED
     /// The key lacks the scope that the request needs.

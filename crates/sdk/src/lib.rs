@@ -1,1 +1,104 @@
-//! (in progress)
+//! Write functions and workflows once; run them durably anywhere.
+//!
+//! A component is an ordinary `async fn` that is given a [`Context`]. What it does through the context - requests,
+//! sleeps, memory, steps - is recorded, so the run survives a crash of the machine and goes on where it was. The same
+//! source is a WASM module (`cargo build --lib --target wasm32-wasip1`) and a part of a native program: no `cfg` in it.
+//!
+//! ```
+//! use bivouac::prelude::*;
+//!
+//! /// Charges a card and sends a receipt.
+//! #[bivouac::workflow(retries(max_attempts = 3))]
+//! pub async fn order(ctx: &Context, amount: u64) -> Result<String, Error> {
+//!     let charge: String = ctx
+//!         .step("charge", async {
+//!             let request = ctx.http().post("https://pay.example/charges").json(&amount);
+//!             request.header("authorization", bearer(secret("PAY"))).send().await?.error_for_status()?.json()
+//!         })
+//!         .await?;
+//!     ctx.sleep(Duration::from_secs(60)).await?;
+//!     ctx.emit("charged", &charge)?;
+//!     Ok(charge)
+//! }
+//!
+//! #[bivouac::module]
+//! pub fn configure() -> Module {
+//!     Module::new().component::<order>().host("pay.example").secret("PAY")
+//! }
+//! ```
+//!
+//! A component is pure but for its context: between two of its calls nothing happens. So it must not use another
+//! runtime's timers, sockets or tasks, threads, the system's clock or chance; [`Context`] has all of these. Tests drive
+//! components with scripted outcomes: feature `testing`, module `testing`.
+//!
+//! Where to go next: [`Context`] for what a component can do, [`Module`] for what a module offers and asks for,
+//! [`macro@function`] and [`macro@workflow`] for what can be written in the attributes.
+#![warn(missing_docs)]
+
+// The attributes write `::bivouac::`, also in this crate's own tests.
+#[cfg(test)]
+extern crate self as bivouac;
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod abi;
+mod ambient;
+mod combine;
+mod context;
+mod error;
+mod exec;
+mod guest;
+mod http;
+mod memory;
+mod module;
+#[cfg(all(feature = "runtime", not(target_arch = "wasm32")))]
+pub mod runtime;
+mod spawn;
+mod step;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use ambient::Random;
+pub use async_trait::async_trait;
+pub use bivouac_macros::{function, module, workflow};
+pub use bivouac_protocol as protocol;
+pub use bivouac_protocol::{Json, RunId, frame::LogLevel, manifest};
+pub use combine::{Either, Join, Join3, JoinAll, Select, SelectAll, Sleep, Timeout};
+pub use context::{AuthContext, Context};
+pub use error::Error;
+pub use guest::ModuleGuest;
+pub use http::{Header, Http, Request, Response, bearer, secret};
+pub use memory::{AgentResult, Memory, MemoryService, MemoryServiceExt, Write};
+pub use module::{Body, Component, Module};
+pub use spawn::JoinHandle;
+pub use step::Step;
+
+/// What nearly every component needs.
+pub mod prelude {
+    pub use crate::{Context, Either, Error, LogLevel, MemoryService, Module, bearer, secret};
+    pub use std::time::Duration;
+}
+
+/// What the attributes' output refers to; nothing to build upon.
+#[doc(hidden)]
+pub mod __private {
+    use crate::{Body, Error, Json};
+    use serde::{Serialize, de::DeserializeOwned};
+    use std::future::Future;
+
+    /// Reads a component's input.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT`.
+    pub fn read_input<T: DeserializeOwned>(component: &str, input: &Json) -> Result<T, Error> {
+        crate::module::read_input(component, input)
+    }
+
+    /// Wraps a component's future.
+    pub fn body<T: Serialize, E: Into<Error>>(
+        component: &'static str,
+        future: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Body {
+        crate::module::body(component, future)
+    }
+}

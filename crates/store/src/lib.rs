@@ -9,7 +9,15 @@
 
 #![warn(missing_docs)]
 
+pub mod blobs;
+pub mod envelope;
+mod lock;
+pub mod memory;
+mod numbering;
 pub mod records;
+pub mod sqlite;
+#[cfg(feature = "suite")]
+pub mod suite;
 
 pub use records::{
     ControlChange, DeploymentRecord, KeyRecord, RouteRecord, RunFilter, RunRecord, SecretRecord, StoredEvent,
@@ -169,6 +177,15 @@ pub enum StoreError {
     /// Damaged.
     #[error("the data is damaged: {0}")]
     Corrupt(String),
+    /// Written with a key, or by a build, that is not at hand.
+    #[error("{what}: {source}")]
+    Sealed {
+        /// What cannot be read.
+        what: String,
+        /// Why.
+        #[source]
+        source: envelope::EnvelopeError,
+    },
     /// The operating system refused.
     #[error("{doing}: {source}")]
     Io {

@@ -62,8 +62,11 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Reads a header.
+/// Reads a header. It must be an object: serde would also take an array of the fields' values.
 pub(super) fn parse<T: DeserializeOwned>(header: &[u8]) -> Result<T, FrameError> {
+    if header.trim_ascii_start().first() != Some(&b'{') {
+        return Err(FrameError::Header("it is not a JSON object".to_owned()));
+    }
     serde_json::from_slice(header).map_err(|error| FrameError::Header(error.to_string()))
 }
 

@@ -1,0 +1,244 @@
+//! The server as the commands see it: requests, answers, and what a refusal means to whoever typed.
+//!
+//! The only place that maps HTTP to exit codes. It knows no rule of the server; it repeats nothing by itself.
+
+use crate::{
+    connection::Connection,
+    failure::{Exit, Failure, Result},
+    output,
+    progress,
+};
+use bivouac_protocol::Code;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use std::{error::Error as _, time::Duration};
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 128 << 20;
+/// How much of an answer that is not ours is shown.
+const SHOWN: usize = 120;
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may stay silent; a server compiles a large module in less.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// A server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    connection: Connection,
+}
+
+/// What a server says when it refuses.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Refusal {
+    error: Option<String>,
+    error_code: Option<String>,
+    hint: Option<String>,
+}
+
+impl Client {
+    /// Prepares to talk to a server; nothing is sent yet.
+    pub(crate) fn new(connection: Connection) -> Result<Self> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("bivouac/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&connection.server) {
+            // A proxy set for the internet does not lead to this machine.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| {
+            Failure::failed("the HTTP client cannot be set up").why(chain(&error))
+        })?;
+        if let Some(key) = &connection.key
+            && reqwest::header::HeaderValue::from_str(key).is_err()
+        {
+            return Err(Failure::usage(format!("the key ({}) cannot be sent", connection.key_from))
+                .why("it holds characters that no key has, such as a line break")
+                .hint("copy it again, without quotes around it"));
+        }
+        Ok(Self { http, connection })
+    }
+
+    /// The server's address.
+    pub(crate) fn server(&self) -> &Url {
+        &self.connection.server
+    }
+
+    /// The connection that it was made from.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// A request, path segments escaped.
+    pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.connection.server.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        let request = self.http.request(method, url);
+        match &self.connection.key {
+            Some(key) => request.header("X-API-KEY", key),
+            None => request,
+        }
+    }
+
+    pub(crate) fn get(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::GET, segments)
+    }
+
+    pub(crate) fn post(&self, segments: &[&str]) -> RequestBuilder {
+        self.request(Method::POST, segments)
+    }
+
+    /// Sends a request; any answer but a success is a failure. `undone` says what did not happen: "the run was not
+    /// started".
+    pub(crate) async fn send(&self, request: RequestBuilder, undone: &str) -> Result<Response> {
+        let sent = progress::spin(format!("waiting for {}", self.connection.server), request.send()).await;
+        let response = sent.map_err(|error| self.unreachable(&error, undone))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = self.body(response, undone).await?;
+        Err(self.refused(status, &body, undone))
+    }
+
+    /// Sends a request and reads the answer's JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder, undone: &str) -> Result<T> {
+        let text = self.text(request, undone).await?;
+        self.read(&text, undone)
+    }
+
+    /// Sends a request and takes the answer's JSON as it came.
+    pub(crate) async fn raw(&self, request: RequestBuilder, undone: &str) -> Result<Box<RawValue>> {
+        self.json(request, undone).await
+    }
+
+    /// Sends a request and reads the answer's text.
+    pub(crate) async fn text(&self, request: RequestBuilder, undone: &str) -> Result<String> {
+        let response = self.send(request, undone).await?;
+        let body = self.body(response, undone).await?;
+        String::from_utf8(body).map_err(|_| self.foreign(undone, "its answer is not text"))
+    }
+
+    /// Reads JSON that the server sent.
+    pub(crate) fn read<T: DeserializeOwned>(&self, text: &str, undone: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| {
+            self.foreign(undone, &format!("its answer is not what is expected ({error}): {}", output::short(text, SHOWN)))
+        })
+    }
+
+    async fn body(&self, mut response: Response, undone: &str) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error, undone))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(self.foreign(undone, &format!("its answer has more than {MAX_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// What an answer other than a success means.
+    fn refused(&self, status: StatusCode, body: &[u8], undone: &str) -> Failure {
+        let exit = match status.as_u16() {
+            400 | 405 => Exit::Usage,
+            404 => Exit::NotFound,
+            502..=504 => Exit::Unreachable,
+            500.. => Exit::Failed,
+            _ => Exit::Refused,
+        };
+        let Ok(Refusal { error: Some(why), error_code, hint }) = serde_json::from_slice(body) else {
+            let said = output::short(&String::from_utf8_lossy(body), SHOWN);
+            let mut failure = self.foreign(undone, &format!("it answers {status}: {said}"));
+            failure.exit = exit;
+            return failure;
+        };
+        let mut failure = Failure::new(exit, undone).why(why);
+        if let Some(hint) = hint.or_else(|| self.hint(status, error_code.as_deref())) {
+            failure = failure.hint(hint);
+        }
+        match error_code {
+            Some(code) => failure.code(code),
+            None => failure.code(status.as_str()),
+        }
+    }
+
+    /// What helps, where the server does not say it itself.
+    fn hint(&self, status: StatusCode, code: Option<&str>) -> Option<String> {
+        let is = |known: Code| code == Some(known.as_str());
+        Some(match status.as_u16() {
+            401 if self.connection.key.is_none() => {
+                "export BIVOUAC_KEY=... with a key of this server; `bivouac serve` prints one at its first start".to_owned()
+            }
+            401 => format!("check the key ({}): it may be of another server, or revoked", self.connection.key_from),
+            403 => "use a key with that scope: `bivouac keys create NAME --scope ...` makes one".to_owned(),
+            404 if is(Code::COMPONENT_NOT_FOUND) => {
+                "`bivouac deployments ls` shows what is deployed, `bivouac deploy` deploys more".to_owned()
+            }
+            429 => "wait a little, then try the same again".to_owned(),
+            507 => "make room on the server's disk; runs go on by themselves".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// A request without an answer.
+    pub(crate) fn unreachable(&self, error: &reqwest::Error, undone: &str) -> Failure {
+        let Connection { server, server_from, .. } = &self.connection;
+        let why = if error.is_timeout() {
+            format!("{server} ({server_from}) did not answer in time")
+        } else if error.is_connect() {
+            format!("{server} ({server_from}) cannot be reached: {}", deepest(error))
+        } else {
+            format!("the connection to {server} ({server_from}) broke: {}", deepest(error))
+        };
+        let hint = if is_loopback(server) {
+            "start a server with `bivouac serve`, or name another with --server or BIVOUAC_SERVER"
+        } else {
+            "check the address (--server, BIVOUAC_SERVER) and the network; `bivouac doctor` looks closer"
+        };
+        Failure::new(Exit::Unreachable, undone).why(why).hint(hint)
+    }
+
+    /// An answer that no Bivouac server gives.
+    fn foreign(&self, undone: &str, why: &str) -> Failure {
+        let Connection { server, server_from, .. } = &self.connection;
+        Failure::new(Exit::Unreachable, undone)
+            .why(format!("{server} ({server_from}) does not seem to be a Bivouac server of this release: {why}"))
+            .hint("check the address; `bivouac doctor` looks closer")
+    }
+}
+
+/// Whether an address leads to this machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+        None => false,
+    }
+}
+
+/// The innermost reason: what the operating system said.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut reason: &dyn std::error::Error = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason.to_string()
+}
+
+/// An error with its reasons.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(reason) = source {
+        text.push_str(&format!(": {reason}"));
+        source = reason.source();
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! `bivouac serve`: the server, until it is told to stop.
+//!
+//! The only module that starts the server's code; what it does is documented there.
+
+use super::json;
+use crate::{
+    cli::Globals,
+    failure::{Exit, Failure, Result},
+    output::{self, Style},
+    server_config::{self, Options},
+};
+use bivouac_server::{Config, Server, config::LogFormat};
+use clap::Args;
+use serde_json::json;
+use std::{io::IsTerminal as _, path::PathBuf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT_LOG: &str = "info";
+
+/// Run a server
+///
+/// Every option is also a variable (`--max-queue` is BIVOUAC_MAX_QUEUE) and a key of bivouac-server.toml (`max_queue`);
+/// flags win over variables, variables over the file. BIVOUAC_ADMIN_KEY sets the first admin key, BIVOUAC_MASTER_KEY the
+/// key that secrets are sealed with (else DATA/master.key), RUST_LOG what is logged.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bivouac serve                                   on 127.0.0.1:7420, data in .bivouac
+  bivouac serve --dev                             no key needed from this machine
+  bivouac serve --listen 0.0.0.0:80 --data /var/lib/bivouac --log-format json
+  BIVOUAC_MAX_QUEUE=20000 bivouac serve --config /etc/bivouac-server.toml")]
+pub(crate) struct ServeArgs {
+    /// A configuration file [default: bivouac-server.toml in this folder, where there is one]
+    #[arg(long, env = "BIVOUAC_CONFIG", hide_env = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) fn run(args: ServeArgs, globals: &Globals) -> Result {
+    let config = server_config::load(&args.options, args.config.as_deref())?;
+    start_logging(config.log_format);
+    server_config::warn_of_unknown_variables();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("the server did not start").why(error.to_string()))?;
+    runtime.block_on(serve(config, json(globals)))
+}
+
+async fn serve(config: Config, json: bool) -> Result {
+    // Before the start, so that an impatient Ctrl-C does not cut it in two.
+    let mut stop = Stop::new()?;
+    let (data, dev, durable) = (config.data.clone(), config.dev, config.durable);
+    let server = Server::start(config, Vec::new())
+        .await
+        .map_err(|error| Failure::failed("the server did not start").why(format!("{error:#}")))?;
+    let url = format!("http://{}", server.address());
+    if json {
+        output::say_json(&json!({"url": url, "data": data, "admin_key": server.admin_key()}))?;
+    } else {
+        greet(&url, server.admin_key(), dev)?;
+    }
+    if !durable {
+        output::warn("durable is off: everything is lost at exit");
+    }
+    stop.wait().await;
+    output::note("Stopping: requests in flight are answered, runs go on at the next start (Ctrl-C again to stop at once).");
+    tokio::select! {
+        stopped = server.shutdown() => {
+            stopped.map_err(|error| Failure::failed("the server did not stop cleanly").why(format!("{error:#}")))
+        }
+        () = stop.wait() => Err(Failure::silent(Exit::Interrupted)),
+    }
+}
+
+fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
+    let style = Style::stdout();
+    output::say(&format!("bivouac {} listens on {}", env!("CARGO_PKG_VERSION"), style.bold(url)))?;
+    match admin_key {
+        Some(key) => output::say(&format!(
+            "The admin key, shown this once:\n\n  export BIVOUAC_KEY={}\n",
+            style.bold(key)
+        )),
+        None if dev => output::say("Development: requests from this machine need no key."),
+        None => Ok(()),
+    }
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            logs.with_ansi(colour).with_target(false).init();
+        }
+    }
+}
+
+/// The wishes to stop: Ctrl-C, and what service managers send.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let on = |kind| {
+            signal(kind).map_err(|error| Failure::failed("signals cannot be listened to").why(error.to_string()))
+        };
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

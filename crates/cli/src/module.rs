@@ -1,0 +1,266 @@
+//! From a project's source to a module: `cargo build` with the settings of a guest, then a look at what came out.
+//!
+//! The compiler speaks for itself: its errors appear as it prints them. The module is loaded by the same host that the
+//! server uses, so that what the server would refuse is refused here, before anything is sent.
+
+use crate::{
+    failure::{Exit, Failure, Result},
+    progress::Spinner,
+    project::Project,
+};
+use bivouac_protocol::manifest::Manifest;
+use bivouac_wasm_host::{Host, HostConfig};
+use cargo_metadata::{CrateType, Message, Metadata, MetadataCommand, Package};
+use sha2::{Digest as _, Sha256};
+use std::{
+    ffi::OsString,
+    fs,
+    io::BufReader,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// What modules are compiled for.
+pub(crate) const TARGET: &str = "wasm32-wasip1";
+/// The profile that modules are built with. A project that has one of this name in its `Cargo.toml` keeps its own.
+const PROFILE: &str = "guest";
+/// Small, whole-program optimised, and a panic that ends the instance: it is thrown away after one anyway.
+const PROFILE_SETTINGS: &[&str] = &[
+    "inherits=\"release\"",
+    "opt-level=\"s\"",
+    "lto=\"fat\"",
+    "codegen-units=1",
+    "panic=\"abort\"",
+    "strip=true",
+    "debug=false",
+];
+/// What the linker is told; see [`rustflags`].
+const LINK_ARGS: &[&str] = &[];
+
+/// A module in memory, with what it says of itself.
+pub(crate) struct Built {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: [u8; 32],
+    pub(crate) manifest: Manifest,
+    /// The package that it was built from; the file's name for a `.wasm` that was given.
+    pub(crate) name: String,
+}
+
+impl Built {
+    /// The digest as it is written.
+    pub(crate) fn sha256(&self) -> String {
+        hex::encode(self.digest)
+    }
+}
+
+/// Reads a `.wasm`, or builds the project in a folder.
+pub(crate) fn obtain(path: &Path, project: &Project, package: Option<&str>) -> Result<Built> {
+    if path.extension().is_some_and(|extension| extension == "wasm") {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-");
+        return inspect(path.to_owned(), name);
+    }
+    let (wasm, name) = compile(path, package.or(project.package.as_deref()))?;
+    inspect(wasm, name)
+}
+
+/// Builds the project in a folder; returns where the module lies and the package's name.
+fn compile(folder: &Path, package: Option<&str>) -> Result<(PathBuf, String)> {
+    let manifest = find_manifest(folder)?;
+    let metadata = read_metadata(&manifest)?;
+    let package = choose_package(&metadata, &manifest, package)?;
+    ensure_target(&manifest)?;
+    let mut cargo = cargo_build(&manifest, &metadata, package)?;
+    let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| no_cargo(&error))?;
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut wasm = None;
+    for message in Message::parse_stream(BufReader::new(stdout)) {
+        if let Ok(Message::CompilerArtifact(artifact)) = message
+            && artifact.package_id == package.id
+        {
+            wasm = artifact.filenames.into_iter().find(|file| file.extension() == Some("wasm")).or(wasm);
+        }
+    }
+    let status = child.wait().map_err(|error| no_cargo(&error))?;
+    if !status.success() {
+        return Err(Failure::failed(format!("{} was not built", package.name))
+            .why("cargo ended with an error; it stands above")
+            .hint("mend it and run the same again"));
+    }
+    let wasm = wasm.ok_or_else(|| {
+        Failure::failed(format!("{} was built, but no module came out", package.name))
+            .why("cargo named no .wasm among its results")
+    })?;
+    Ok((wasm.into_std_path_buf(), package.name.to_string()))
+}
+
+fn find_manifest(folder: &Path) -> Result<PathBuf> {
+    let undone = || format!("there is nothing to build at {}", folder.display());
+    let manifest = if folder.is_dir() { folder.join("Cargo.toml") } else { folder.to_owned() };
+    if manifest.file_name().is_none_or(|name| name != "Cargo.toml") && manifest.exists() {
+        return Err(Failure::usage(undone())
+            .why("it is neither a folder with a Cargo.toml nor a .wasm file")
+            .hint("name the project's folder, or a module that is already built"));
+    }
+    if !manifest.exists() {
+        let why = if folder.exists() { "the folder has no Cargo.toml" } else { "there is no such file or folder" };
+        return Err(Failure::new(Exit::NotFound, undone())
+            .why(why)
+            .hint("name the folder of a Rust project, such as `examples/hello`, or a .wasm file"));
+    }
+    Ok(manifest)
+}
+
+fn read_metadata(manifest: &Path) -> Result<Metadata> {
+    MetadataCommand::new().manifest_path(manifest).no_deps().exec().map_err(|error| match error {
+        cargo_metadata::Error::Io(error) => no_cargo(&error),
+        cargo_metadata::Error::CargoMetadata { stderr } => {
+            Failure::failed(format!("cargo cannot read {}", manifest.display())).why(stderr.trim_end())
+        }
+        other => Failure::failed(format!("cargo cannot read {}", manifest.display())).why(other.to_string()),
+    })
+}
+
+/// The package to build: the named one, else the one of this very `Cargo.toml`, else the only one that makes a module.
+fn choose_package<'a>(metadata: &'a Metadata, manifest: &Path, name: Option<&str>) -> Result<&'a Package> {
+    let members = metadata.workspace_packages();
+    let here = fs::canonicalize(manifest).ok();
+    let modules: Vec<_> = members.iter().copied().filter(|package| makes_module(package)).collect();
+    let names = || modules.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", ");
+    let package = match name {
+        Some(name) => members.iter().copied().find(|package| package.name.as_str() == name).ok_or_else(|| {
+            Failure::new(Exit::NotFound, format!("the package `{name}` is not in this workspace"))
+                .hint(format!("packages that make a module: {}", names()))
+        })?,
+        None => match members.iter().find(|package| fs::canonicalize(&package.manifest_path).ok() == here) {
+            Some(package) => package,
+            None if modules.len() == 1 => modules[0],
+            None => {
+                return Err(Failure::usage(format!("{} is a workspace: which package?", manifest.display()))
+                    .why("one module is built from one package")
+                    .hint(format!("--package with one of: {}", names())));
+            }
+        },
+    };
+    if makes_module(package) {
+        return Ok(package);
+    }
+    Err(Failure::usage(format!("the package `{}` makes no module", package.name))
+        .why("its library is not of the type `cdylib`, which is what becomes a .wasm")
+        .hint("add to its Cargo.toml:\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]"))
+}
+
+fn makes_module(package: &Package) -> bool {
+    package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib))
+}
+
+fn cargo_build(manifest: &Path, metadata: &Metadata, package: &Package) -> Result<Command> {
+    let mut cargo = Command::new(cargo());
+    cargo.args(["build", "--lib", "--target", TARGET, "--message-format=json-render-diagnostics", "--profile", PROFILE]);
+    cargo.arg("--manifest-path").arg(manifest).args(["--package", &package.id.repr]);
+    if !has_profile(metadata)? {
+        for setting in PROFILE_SETTINGS {
+            cargo.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
+        }
+    }
+    rustflags(&mut cargo);
+    Ok(cargo)
+}
+
+/// Passes the link arguments without dropping anybody's flags: cargo takes them from one place only, and a variable
+/// wins over the configuration.
+fn rustflags(cargo: &mut Command) {
+    if LINK_ARGS.is_empty() {
+        return;
+    }
+    let flags: Vec<_> = LINK_ARGS.iter().map(|argument| format!("-Clink-arg={argument}")).collect();
+    if let Ok(theirs) = std::env::var("CARGO_ENCODED_RUSTFLAGS") {
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", format!("{theirs}\u{1f}{}", flags.join("\u{1f}")));
+    } else if let Ok(theirs) = std::env::var("RUSTFLAGS") {
+        cargo.env("RUSTFLAGS", format!("{theirs} {}", flags.join(" ")));
+    } else {
+        cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags:?}"));
+    }
+}
+
+/// Whether the workspace has a profile of its own for modules.
+fn has_profile(metadata: &Metadata) -> Result<bool> {
+    let path = metadata.workspace_root.join("Cargo.toml");
+    let unreadable = |why: String| Failure::failed(format!("{path} cannot be read")).why(why);
+    let text = fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| unreadable(error.to_string()))?;
+    Ok(table.get("profile").and_then(|profiles| profiles.get(PROFILE)).is_some())
+}
+
+/// Makes sure that the compiler in use at the project knows the target, with rustup where it can.
+fn ensure_target(manifest: &Path) -> Result {
+    let folder = manifest.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if has_target(folder)? {
+        return Ok(());
+    }
+    let by_hand = || {
+        format!(
+            "rustup target add {TARGET}\n(without rustup: install the target's standard library from where your compiler \
+             came from, of the very same version)"
+        )
+    };
+    let missing = || Failure::failed(format!("the compiler cannot build for {TARGET} yet"));
+    let spinner = Spinner::start(format!("rustup target add {TARGET}"));
+    let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder).output();
+    drop(spinner);
+    match added {
+        Ok(output) if output.status.success() && has_target(folder)? => Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().rfind(|line| line.contains("error")).unwrap_or("rustup does not say why").trim();
+            Err(missing().why(format!("its standard library is missing, and rustup could not add it: {said}")).hint(by_hand()))
+        }
+        Err(_) => Err(missing().why("its standard library is missing, and there is no rustup to add it").hint(by_hand())),
+    }
+}
+
+/// Whether the compiler in use at a folder has the target's standard library.
+pub(crate) fn has_target(folder: &Path) -> Result<bool> {
+    let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc")))
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(folder)
+        .output()
+        .map_err(|error| {
+            Failure::failed("the Rust compiler cannot be started")
+                .why(format!("rustc: {error}"))
+                .hint("install Rust from https://rustup.rs")
+        })?;
+    let library = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let mut files = fs::read_dir(library).into_iter().flatten().flatten();
+    Ok(files.any(|file| file.file_name().to_string_lossy().starts_with("libstd-")))
+}
+
+/// The cargo that is in use: the one that called us, where one did.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
+}
+
+fn no_cargo(error: &std::io::Error) -> Failure {
+    Failure::failed("cargo cannot be started").why(error.to_string()).hint("install Rust from https://rustup.rs")
+}
+
+/// Loads a module as the server would, and asks it what it offers.
+fn inspect(path: PathBuf, name: String) -> Result<Built> {
+    let bytes = fs::read(&path).map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+        Failure::new(exit, format!("{} cannot be read", path.display())).why(error.to_string())
+    })?;
+    let spinner = Spinner::start(format!("checking {}", path.display()));
+    let config = HostConfig { max_instances: 1, ..HostConfig::default() };
+    let module = Host::new(config)
+        .map_err(|error| Failure::failed("the module cannot be checked").why(error.to_string()))?
+        .load(&bytes)
+        .map_err(|error| {
+            Failure::failed(format!("{} is not a module that a server accepts", path.display()))
+                .why(error.info().message.clone())
+                .code(error.info().code.as_str())
+        })?;
+    drop(spinner);
+    let digest = Sha256::digest(&bytes).into();
+    Ok(Built { manifest: module.manifest().clone(), path, bytes, digest, name })
+}

@@ -1,0 +1,154 @@
+//! Executors: threads that hold the guests of live slices and drive them.
+//!
+//! A run's slices stay on one thread, chosen by its id, so that nothing is shared between two drives. A thread takes
+//! everything that has arrived before it drives, so that outcomes that come together are delivered together.
+
+pub mod executor;
+pub mod guest;
+pub mod replay;
+pub mod slice;
+pub mod translate;
+
+use crate::driver::{Driver, Said};
+use bivouac_engine::{Accepted, Fence, Resolution};
+use bivouac_protocol::{
+    Code, ErrorInfo, Json, Path, RunId,
+    frame::{CancelMode, Outcome},
+};
+use crossbeam_channel::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// What reaches an executor.
+pub enum ToExecutor {
+    /// Start a slice.
+    Dispatch {
+        /// The run.
+        run: RunId,
+        /// Who it speaks as.
+        fence: Fence,
+        /// How the run began, where nothing happened since.
+        accepted: Option<Arc<Accepted>>,
+    },
+    /// An effect has an outcome.
+    Outcome {
+        /// The run.
+        run: RunId,
+        /// The slice that asked.
+        fence: Fence,
+        /// For which effect.
+        path: Path,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The run is to end.
+    Cancel {
+        /// The run.
+        run: RunId,
+        /// The slice.
+        fence: Fence,
+        /// How.
+        mode: CancelMode,
+    },
+    /// An effect may leave.
+    Perform {
+        /// The run.
+        run: RunId,
+        /// The slice that asked.
+        fence: Fence,
+        /// Which effect.
+        path: Path,
+    },
+    /// Nobody waits for an effect any more.
+    Abort {
+        /// The run.
+        run: RunId,
+        /// The slice that asked.
+        fence: Fence,
+        /// Which effect.
+        path: Path,
+    },
+    /// The slice is over.
+    Drop {
+        /// The run.
+        run: RunId,
+        /// The slice.
+        fence: Fence,
+    },
+    /// All slices are over.
+    DropAll,
+    /// The thread ends.
+    Stop,
+}
+
+/// The executor threads.
+#[derive(Clone)]
+pub struct Executors {
+    inboxes: Arc<[Sender<ToExecutor>]>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Executors {
+    /// Threads that read from these inboxes' other ends.
+    #[must_use]
+    pub fn new(inboxes: Vec<Sender<ToExecutor>>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { inboxes: inboxes.into(), threads: Arc::new(Mutex::new(threads)) }
+    }
+
+    /// Hands a message to the thread that has the run's slices.
+    pub fn send(&self, run: RunId, message: ToExecutor) {
+        // A thread that has ended needs no word: its slices are gone with it, and what is on disk is replayed.
+        let _ended = self.inboxes[index(run, self.inboxes.len())].send(message);
+    }
+
+    /// Ends all slices.
+    pub fn drop_all(&self) {
+        for inbox in &*self.inboxes {
+            let _ended = inbox.send(ToExecutor::DropAll);
+        }
+    }
+
+    /// Ends the threads, and waits for them.
+    pub fn stop(&self) {
+        for inbox in &*self.inboxes {
+            let _ended = inbox.send(ToExecutor::Stop);
+        }
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an executor thread had panicked");
+            }
+        }
+    }
+}
+
+/// Which of `threads` has a run's slices.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are the random ones")]
+pub fn index(run: RunId, threads: usize) -> usize {
+    run.to_u128() as usize % threads
+}
+
+/// The outcome of a wait or a write.
+pub(crate) fn resolved(resolution: Resolution) -> Outcome {
+    match resolution {
+        Resolution::Fired | Resolution::Written => Outcome::Ok(Json::null()),
+        // No operation of this revision waits for a signal, so none can be delivered.
+        Resolution::Signal { .. } => Outcome::Err(ErrorInfo::terminal(
+            Code::OP_UNSUPPORTED,
+            "this server does not deliver signals",
+        )),
+    }
+}
+
+/// How an executor speaks to the loop.
+#[derive(Clone)]
+pub struct Voice {
+    /// The loop's handle.
+    pub driver: Driver,
+}
+
+impl Voice {
+    pub(crate) fn say(&self, run: RunId, said: Said) {
+        self.driver.say(run, said);
+    }
+}

@@ -1,0 +1,467 @@
+//! The journal as clients see it: each recorded event as one or several API events.
+//!
+//! The projection is a pure function of one recorded event. An event's `sequence` counts the run's API events from 1
+//! without a gap; its `id` is `sequence.journal-event.index` and says where to go on reading, so that neither a page nor
+//! a stream has to begin at the first event. Payloads stay the text they were; seeds, frames and the values of effects
+//! are not shown.
+
+use crate::http::{
+    AboutRun, ApiError, App,
+    auth::Caller,
+    object::{Object, array},
+    runs::{answer, find_run},
+    time::rfc3339,
+};
+use axum::{
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use bivouac_engine::{
+    Accepted, Effect, EffectKind, End, Event, Loss, Step, StepOutcome, Timestamp, Turn, event::Note as RecordedNote,
+};
+use bivouac_protocol::{
+    ErrorInfo, Json, RunId,
+    frame::{CancelMode, InFrame, Note, Outcome},
+};
+use bivouac_store::{Reader, RunRecord, StoreError, StoredEvent};
+use bytes::Bytes;
+use serde::Deserialize;
+use std::{borrow::Cow, fmt, str::FromStr};
+
+/// The most events of one page.
+pub const MAX_PAGE: usize = 1_000;
+/// A page that has this many bytes takes no further event: 4 MiB.
+pub const MAX_PAGE_BYTES: usize = 4 << 20;
+/// How many recorded events are read at once.
+const CHUNK: usize = 64;
+/// What an author's own event may not be called, because clients would take it for ours.
+const RESERVED: &[&str] = &["run.", "function.", "workflow.", "step.", "effect.", "attempt.", "signal."];
+
+/// The last event that a reader has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Its number among the run's API events; 0 before the first.
+    pub sequence: u64,
+    /// The recorded event that it came from.
+    pub seq: u64,
+    /// Its place among those that came from it.
+    pub index: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.sequence, self.seq, self.index)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '.');
+        let mut part = || parts.next().filter(|part| part.bytes().all(|b| b.is_ascii_digit())).ok_or(());
+        let number = |text: &str| text.parse().map_err(|_| ());
+        let (sequence, seq) = (number(part()?)?, number(part()?)?);
+        Ok(Self { sequence, seq, index: part()?.parse().map_err(|_| ())? })
+    }
+}
+
+/// One API event, without its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What happened.
+    pub event_type: Cow<'static, str>,
+    /// About it, as JSON text.
+    pub data: Bytes,
+    /// The step that it is about.
+    pub step_key: Option<String>,
+    /// The run's input, on the event that accepts it.
+    pub input: Option<Bytes>,
+    /// The run's output, on the event that completes it.
+    pub output: Option<Bytes>,
+}
+
+impl Item {
+    fn new(event_type: impl Into<Cow<'static, str>>, data: &mut Object) -> Self {
+        Self {
+            event_type: event_type.into(),
+            data: data.finish().into(),
+            step_key: None,
+            input: None,
+            output: None,
+        }
+    }
+
+    /// Whether no event follows.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(&*self.event_type, "run.completed" | "run.failed" | "run.cancelled")
+    }
+
+    /// The event as JSON text.
+    #[must_use]
+    pub fn json(&self, run: RunId, at: Timestamp, place: Position) -> Vec<u8> {
+        let mut object = Object::with_capacity(384 + self.data.len());
+        object
+            .id("id", place)
+            .put("event_type", &*self.event_type)
+            .id("run_id", run)
+            .raw("data", &self.data)
+            .raw("metadata", b"{}")
+            .put("step_key", &self.step_key)
+            .raw("parent_event_id", b"null")
+            .raw("correlation_id", b"null")
+            .raw("parent_correlation_id", b"null")
+            .raw("trace_id", b"null")
+            .put("timestamp_ns", &at.0.saturating_mul(1_000_000))
+            .time("created_at", at)
+            .time("timestamp", at)
+            .put("sequence", &place.sequence);
+        for (name, payload) in [("input_data", &self.input), ("output_data", &self.output)] {
+            if let Some(payload) = payload {
+                object.raw(name, payload);
+            }
+        }
+        object.finish()
+    }
+}
+
+/// What clients see of a recorded event; `kind` is the component's (`function`, `workflow`).
+#[must_use]
+pub fn project(kind: &str, event: &Event) -> Vec<Item> {
+    match event {
+        Event::Accepted(accepted) => vec![queued(accepted)],
+        Event::AttemptStarted { attempt } => vec![Item::new("attempt.started", Object::new().put("attempt", attempt))],
+        Event::Turn(turn) => project_turn(kind, turn),
+        // Every wait that this host knows is for an instant.
+        Event::Parked => vec![Item::new(format!("{kind}.paused"), Object::new().put("reason", "timer"))],
+        Event::Woken => vec![Item::new(format!("{kind}.resumed"), &mut Object::new())],
+        Event::SliceLost { cause } => {
+            let reason = match cause {
+                Loss::Executor => "executor",
+                Loss::Deadline => "cpu_limit",
+            };
+            vec![Item::new("run.slice_lost", Object::new().put("reason", reason))]
+        }
+        Event::AttemptFailed { error, retry_at } => {
+            vec![Item::new("attempt.failed", failure(error).time("retry_at", *retry_at))]
+        }
+        Event::Paused { error } => vec![Item::new("run.paused", failure(error).put("reason", "journal_mismatch"))],
+        Event::SignalReceived { name, id, payload } => {
+            let mut data = Object::new();
+            vec![Item::new("signal.received", data.put("name", &**name).put("id", &**id).raw("payload", payload))]
+        }
+        Event::CancelRequested { mode, until, reason } => {
+            let mut data = Object::new();
+            data.put("mode", mode).put("reason", &**reason);
+            if *mode == CancelMode::Grace {
+                data.time("until", *until);
+            }
+            vec![Item::new("run.cancel_requested", &mut data)]
+        }
+        Event::Ended(end) => project_end(kind, end),
+    }
+}
+
+/// How many events [`project`] gives.
+#[must_use]
+pub fn count(event: &Event) -> usize {
+    match event {
+        Event::Turn(turn) => {
+            2 * usize::from(turn.n == 1)
+                + turn.delivered.len()
+                + turn.steps.len()
+                + turn.notes.len()
+                + turn.cancels.len()
+                + turn.effects.len()
+        }
+        Event::Ended(_) => 2,
+        _ => 1,
+    }
+}
+
+fn queued(accepted: &Accepted) -> Item {
+    let mut data = Object::with_capacity(256 + accepted.input.len());
+    data.put("component", &*accepted.component).id("deployment_id", accepted.deployment).raw("input", &accepted.input);
+    if !accepted.metadata.is_empty() {
+        data.raw("metadata", &accepted.metadata);
+    }
+    data.maybe("idempotency_key", accepted.idempotency.as_ref().map(|(key, _)| &**key));
+    Item { input: Some(accepted.input.clone()), ..Item::new("run.queued", &mut data) }
+}
+
+/// A turn in the order in which it happened: what was delivered, what the component then finished and told, what it gave
+/// up, and what it asked for.
+fn project_turn(kind: &str, turn: &Turn) -> Vec<Item> {
+    let mut items = Vec::new();
+    if turn.n == 1 {
+        items.push(Item::new("run.started", Object::new().raw("attempt", b"1")));
+        items.push(Item::new(format!("{kind}.started"), &mut Object::new()));
+    }
+    items.extend(deliveries(turn));
+    items.extend(turn.steps.iter().map(step));
+    items.extend(turn.notes.iter().map(note));
+    items.extend(turn.cancels.iter().map(|path| Item::new("effect.cancelled", Object::new().put("path", path))));
+    items.extend(turn.effects.iter().map(effect));
+    items
+}
+
+/// Which effects are over. Their values belong to the component; an error is shown.
+fn deliveries(turn: &Turn) -> Vec<Item> {
+    if turn.delivered.is_empty() {
+        return Vec::new();
+    }
+    let outcomes = InFrame::decode(&turn.frame).map(|frame| frame.deliver).unwrap_or_default();
+    let error_of = |path| {
+        outcomes.iter().find_map(|(of, outcome)| match outcome {
+            Outcome::Err(error) if of == path => Some(error),
+            _ => None,
+        })
+    };
+    turn.delivered
+        .iter()
+        .map(|delivery| match error_of(&delivery.path) {
+            Some(error) => Item::new("effect.failed", failure(error).put("path", &delivery.path)),
+            None => Item::new("effect.completed", Object::new().put("path", &delivery.path)),
+        })
+        .collect()
+}
+
+fn step(step: &Step) -> Item {
+    let item = match &step.outcome {
+        StepOutcome::Ok(output) => {
+            Item::new("step.completed", Object::with_capacity(64 + output.len()).raw("output", output))
+        }
+        StepOutcome::Err(error) => Item::new("step.failed", &mut failure(error)),
+    };
+    Item { step_key: Some(step.key.to_string()), ..item }
+}
+
+fn effect(effect: &Effect) -> Item {
+    let mut data = Object::new();
+    data.put("path", &effect.path).put("key", &effect.key).put("op", &*effect.op);
+    match &effect.kind {
+        EffectKind::Safe | EffectKind::Keyed | EffectKind::Write => {}
+        EffectKind::Timer { due } => {
+            data.time("due", *due);
+        }
+        EffectKind::Signal { name } => {
+            data.put("signal", &**name);
+        }
+    }
+    Item::new("effect.started", &mut data)
+}
+
+/// What the component told: an event of the author's has its own type, unless clients would take it for one of ours.
+fn note(note: &RecordedNote) -> Item {
+    let read = std::str::from_utf8(&note.text).ok().and_then(|text| Json::parse_text(text).ok());
+    match read.and_then(|json| Note::from_json(&json).ok()) {
+        Some(Note::Emit { name, data }) if is_own_type(&name) => Item {
+            event_type: Cow::Owned(name),
+            data: Bytes::copy_from_slice(data.text().as_bytes()),
+            step_key: None,
+            input: None,
+            output: None,
+        },
+        Some(Note::Emit { name, data }) => {
+            Item::new("emit", Object::new().put("name", &name).raw("data", data.text().as_bytes()))
+        }
+        Some(Note::Log { level, message }) => {
+            Item::new("log", Object::new().put("level", &level).put("message", &message))
+        }
+        // A note of a newer build: its place in the numbering stays.
+        _ => Item::new("note", &mut Object::new()),
+    }
+}
+
+/// Whether an author's name can be an event's type: it fits in one line of a stream, and is not one of ours.
+fn is_own_type(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':' | b'/');
+    (1..=128).contains(&name.len())
+        && name.bytes().all(plain)
+        && !matches!(name, "error" | "emit" | "log" | "note")
+        && !RESERVED.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn project_end(kind: &str, end: &End) -> Vec<Item> {
+    match end {
+        End::Completed { output } => {
+            let last = Item::new("run.completed", Object::with_capacity(64 + output.len()).raw("output", output));
+            vec![
+                Item::new(format!("{kind}.completed"), &mut Object::new()),
+                Item { output: Some(output.clone()), ..last },
+            ]
+        }
+        // Here clients look for a text in `error`.
+        End::Failed { error } => vec![
+            Item::new(format!("{kind}.failed"), &mut failure(error)),
+            Item::new("run.failed", failure(error).put("error", &error.message)),
+        ],
+        End::Cancelled { reason } => vec![
+            Item::new(format!("{kind}.cancelled"), &mut Object::new()),
+            Item::new("run.cancelled", Object::new().put("reason", &**reason)),
+        ],
+    }
+}
+
+/// An error's members. None is called `error`: some clients take that for the failure of the whole run.
+fn failure(error: &ErrorInfo) -> Object {
+    let mut data = Object::new();
+    data.put("error_code", error.code.as_str())
+        .put("error_message", &error.message)
+        .put("retryable", &error.retryable)
+        .maybe("retry_after_ms", error.retry_after_ms.as_ref());
+    data
+}
+
+/// The component's kind as events are named after it.
+pub(crate) fn kind_of(run: &RunRecord) -> &str {
+    run.component.split_once('/').map_or("function", |(kind, _)| kind)
+}
+
+/// What [`walk`] gave.
+pub(crate) struct Walked {
+    /// Whether there may be more at once.
+    pub(crate) more: bool,
+    /// Whether the run's last event was among it.
+    pub(crate) last: bool,
+}
+
+/// Gives a run's events after `from`, at most `limit` of them or [`MAX_PAGE_BYTES`], and moves `from` along.
+pub(crate) fn walk(
+    reader: &dyn Reader,
+    run: RunId,
+    kind: &str,
+    from: &mut Position,
+    limit: usize,
+    mut each: impl FnMut(&Item, Vec<u8>, Position),
+) -> Result<Walked, StoreError> {
+    let (mut given, mut bytes) = (0, 0);
+    loop {
+        // The event that was read last is read again: more may have come from it than fitted.
+        let chunk = reader.events(run, from.seq.saturating_sub(1), CHUNK)?;
+        let full = chunk.len() == CHUNK;
+        for stored in chunk {
+            for (item, place) in after(kind, &stored, *from) {
+                if given >= limit || bytes >= MAX_PAGE_BYTES {
+                    return Ok(Walked { more: true, last: false });
+                }
+                let json = item.json(run, stored.at, place);
+                (given, bytes) = (given + 1, bytes + json.len());
+                *from = place;
+                let last = item.is_last();
+                each(&item, json, place);
+                if last {
+                    return Ok(Walked { more: false, last: true });
+                }
+            }
+        }
+        if !full {
+            return Ok(Walked { more: false, last: false });
+        }
+    }
+}
+
+/// The events of a recorded one that lie after `from`, with their places.
+fn after(kind: &str, stored: &StoredEvent, from: Position) -> Vec<(Item, Position)> {
+    let skip = if stored.seq == from.seq { from.index as usize + 1 } else { 0 };
+    if stored.seq < from.seq {
+        return Vec::new();
+    }
+    let items = project(kind, &stored.event).into_iter().enumerate().skip(skip);
+    let places = (from.sequence + 1..).zip(items);
+    places
+        .map(|(sequence, (index, item))| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            (item, Position { sequence, seq: stored.seq, index })
+        })
+        .collect()
+}
+
+/// Finds where an event with this `sequence` lies, by counting from the first.
+fn locate(reader: &dyn Reader, run: RunId, sequence: u64) -> Result<Position, StoreError> {
+    let mut place = Position::default();
+    while place.sequence < sequence {
+        let chunk = reader.events(run, place.seq, CHUNK)?;
+        if chunk.is_empty() {
+            break;
+        }
+        for stored in chunk {
+            let items = count(&stored.event) as u64;
+            let taken = items.min(sequence - place.sequence);
+            // An event that gives nothing leaves the place where it was; reading it again gives nothing again.
+            if taken > 0 {
+                let index = u32::try_from(taken - 1).unwrap_or(u32::MAX);
+                place = Position { sequence: place.sequence + taken, seq: stored.seq, index };
+            }
+            if place.sequence == sequence {
+                break;
+            }
+        }
+    }
+    Ok(place)
+}
+
+/// Reads where a client wants to go on: an event's `id`, or its `sequence`.
+pub(crate) fn position(reader: &dyn Reader, run: RunId, text: &str) -> Result<Position, ApiError> {
+    if let Ok(position) = text.parse() {
+        return Ok(position);
+    }
+    match text.parse::<u64>() {
+        Ok(sequence) => Ok(locate(reader, run, sequence)?),
+        Err(_) => Err(ApiError::bad_request(format!(
+            "`{}` is no event's id: give the `id` (such as 12.7.0) or the `sequence` (such as 12) of the last event that you have",
+            text.chars().take(64).collect::<String>()
+        ))),
+    }
+}
+
+/// A page of events.
+#[derive(Deserialize)]
+pub(crate) struct PageQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/runs/{id}/events`
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let run = find_run(&app, &caller, &headers, &id?)?;
+    let Query(query) = query?;
+    let reader = &**app.driver.reader();
+    let mut from = match &query.after {
+        Some(text) => position(reader, run.id, text)?,
+        None => Position::default(),
+    };
+    let limit = query.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    let mut items = Vec::new();
+    let walked = walk(reader, run.id, kind_of(&run), &mut from, limit, |_, json, _| items.push(json))?;
+    let count = items.len();
+    let mut body = Object::with_capacity(64 + items.iter().map(Vec::len).sum::<usize>());
+    body.id("run_id", run.id).raw("items", &array(items)).put("count", &count);
+    body.put("next", &walked.more.then(|| from.to_string()));
+    let mut response = answer(StatusCode::OK, body.finish());
+    response.extensions_mut().insert(AboutRun(run.id));
+    Ok(response)
+}
+
+/// When a run began and ended, as its object says it.
+pub(crate) fn write_times(object: &mut Object, created: Timestamp, ended: Option<(Timestamp, bool)>) {
+    object.id("created_at", rfc3339(created));
+    if let Some((ended, failed)) = ended {
+        object.time("completed_at", ended);
+        if failed {
+            object.time("failed_at", ended);
+        }
+        object.put("duration_ms", &ended.0.saturating_sub(created.0));
+    }
+}

@@ -1,0 +1,78 @@
+//! The schema and its way forward: a list of migrations, each applied once, in order, in a transaction of its own.
+//!
+//! The format on disk is the number of migrations that were applied. There is no way back: an older build refuses a
+//! newer format and says so. `tests/golden` keeps a file of each format for ever.
+
+use super::error::{database, is_damage};
+use crate::StoreError;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+/// All migrations, oldest first. Never change or remove one.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+/// What tells our files from other databases: `BVAK`.
+const APPLICATION_ID: i32 = 0x4256_414B;
+/// Tables that every store reads or writes; where one is missing, the file is damaged.
+const TABLES: [&str; 9] =
+    ["shard", "run", "event", "memory_scope", "memory", "deployment", "route", "secret", "api_key"];
+
+/// Brings the schema to the newest format.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    migrate_through(db, MIGRATIONS)?;
+    check(db)
+}
+
+fn migrate_through(db: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let found = format(db)?;
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (format, migration) in (1..=known).zip(migrations).skip_while(|(format, _)| *format <= found) {
+        apply(db, format, migration).map_err(|error| database("cannot bring the database to its newest format", error))?;
+    }
+    Ok(())
+}
+
+fn apply(db: &mut Connection, format: u32, migration: &str) -> rusqlite::Result<()> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(migration)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    if transaction.execute("UPDATE meta SET format = ?1", [format])? == 0 {
+        transaction.execute("INSERT INTO meta (format) VALUES (?1)", [format])?;
+    }
+    transaction.commit()
+}
+
+/// The format on disk: 0 for a file without anything.
+fn format(db: &Connection) -> Result<u32, StoreError> {
+    let read = |error| database("cannot read the format of the database", error);
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(read)?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let application: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(read)?;
+    if application != APPLICATION_ID {
+        return Err(StoreError::Corrupt("bivouac.db is a database of another program".to_owned()));
+    }
+    let format: Option<i64> =
+        db.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional().map_err(read)?;
+    format
+        .and_then(|format| u32::try_from(format).ok())
+        .filter(|format| *format > 0)
+        .ok_or_else(|| StoreError::Corrupt("bivouac.db does not say which format it has".to_owned()))
+}
+
+/// Touches every table's first page. Not a scan: what lies deeper is noticed when it is read.
+fn check(db: &Connection) -> Result<(), StoreError> {
+    for table in TABLES {
+        let found = db.query_row(&format!("SELECT 1 FROM {table} LIMIT 1"), [], |_| Ok(())).optional();
+        found.map_err(|error| {
+            if is_damage(&error) || matches!(error, rusqlite::Error::SqlInputError { .. }) {
+                StoreError::Corrupt(format!("the table `{table}` of bivouac.db cannot be read: {error}"))
+            } else {
+                database("cannot check the database", error)
+            }
+        })?;
+    }
+    Ok(())
+}

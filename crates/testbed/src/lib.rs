@@ -1,0 +1,17 @@
+//! What tests, the demo and the benchmarks share: a service that counts calls, processes that can be killed at a precise
+//! point, the programs they are made of, and the image that a power cut would leave.
+//!
+//! Nothing here is part of Bivouac: no published crate depends on it, and it knows of the server only its command line
+//! and its `/ready`. Every wait has a deadline and ends with an error that says what did happen instead.
+//!
+//! Where to go next: [`shop`] for the service, [`process`] for programs, [`artifacts`] for where they come from,
+//! [`powerloss`] for what survives.
+
+pub mod artifacts;
+pub mod powerloss;
+pub mod process;
+pub mod shop;
+
+pub use powerloss::PowerLoss;
+pub use process::Process;
+pub use shop::Shop;
