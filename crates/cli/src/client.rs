@@ -5,13 +5,11 @@
 use crate::{
     connection::Connection,
     failure::{Exit, Failure, Result},
-    output,
-    progress,
+    output, progress,
 };
 use bivouac_protocol::Code;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use std::{error::Error as _, time::Duration};
 
 /// The largest answer that is read, in bytes.
@@ -51,9 +49,8 @@ impl Client {
             // A proxy set for the internet does not lead to this machine.
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|error| {
-            Failure::failed("the HTTP client cannot be set up").why(chain(&error))
-        })?;
+        let http =
+            builder.build().map_err(|error| Failure::failed("the HTTP client cannot be set up").why(chain(&error)))?;
         if let Some(key) = &connection.key
             && reqwest::header::HeaderValue::from_str(key).is_err()
         {
@@ -108,15 +105,17 @@ impl Client {
         Err(self.refused(status, &body, undone))
     }
 
+    /// Sends a request and takes any answer.
+    pub(crate) async fn any_status(&self, request: RequestBuilder, undone: &str) -> Result<(StatusCode, Vec<u8>)> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error, undone))?;
+        let status = response.status();
+        Ok((status, self.body(response, undone).await?))
+    }
+
     /// Sends a request and reads the answer's JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder, undone: &str) -> Result<T> {
         let text = self.text(request, undone).await?;
         self.read(&text, undone)
-    }
-
-    /// Sends a request and takes the answer's JSON as it came.
-    pub(crate) async fn raw(&self, request: RequestBuilder, undone: &str) -> Result<Box<RawValue>> {
-        self.json(request, undone).await
     }
 
     /// Sends a request and reads the answer's text.
@@ -129,7 +128,10 @@ impl Client {
     /// Reads JSON that the server sent.
     pub(crate) fn read<T: DeserializeOwned>(&self, text: &str, undone: &str) -> Result<T> {
         serde_json::from_str(text).map_err(|error| {
-            self.foreign(undone, &format!("its answer is not what is expected ({error}): {}", output::short(text, SHOWN)))
+            self.foreign(
+                undone,
+                &format!("its answer is not what is expected ({error}): {}", output::short(text, SHOWN)),
+            )
         })
     }
 
@@ -160,6 +162,9 @@ impl Client {
             return failure;
         };
         let mut failure = Failure::new(exit, undone).why(why);
+        if exit == Exit::Unreachable {
+            failure = failure.sent();
+        }
         if let Some(hint) = hint.or_else(|| self.hint(status, error_code.as_deref())) {
             failure = failure.hint(hint);
         }
@@ -174,10 +179,11 @@ impl Client {
         let is = |known: Code| code == Some(known.as_str());
         Some(match status.as_u16() {
             401 if self.connection.key.is_none() => {
-                "export BIVOUAC_KEY=... with a key of this server; `bivouac serve` prints one at its first start".to_owned()
+                "export BIVOUAC_KEY=... with a key of this server; `bivouac serve` prints one at its first start"
+                    .to_owned()
             }
             401 => format!("check the key ({}): it may be of another server, or revoked", self.connection.key_from),
-            403 => "use a key with that scope: `bivouac keys create NAME --scope ...` makes one".to_owned(),
+            403 => "use a key with that scope: `bivouac keys create --name NAME --scope SCOPE` makes one".to_owned(),
             404 if is(Code::COMPONENT_NOT_FOUND) => {
                 "`bivouac deployments ls` shows what is deployed, `bivouac deploy` deploys more".to_owned()
             }
@@ -202,7 +208,8 @@ impl Client {
         } else {
             "check the address (--server, BIVOUAC_SERVER) and the network; `bivouac doctor` looks closer"
         };
-        Failure::new(Exit::Unreachable, undone).why(why).hint(hint)
+        let failure = Failure::new(Exit::Unreachable, undone).why(why).hint(hint);
+        if error.is_connect() { failure } else { failure.sent() }
     }
 
     /// An answer that no Bivouac server gives.
@@ -218,7 +225,9 @@ impl Client {
 fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
-        Some(host) => host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
         None => false,
     }
 }

@@ -30,9 +30,11 @@ impl Connection {
     /// Finds the server and the key.
     pub(crate) fn resolve(globals: &Globals, project: &Project) -> Result<Self> {
         let file = project.path.display().to_string();
-        let (server, server_from) = first(globals.server.as_deref(), "--server", SERVER_VARIABLES, project.server.as_deref(), &file)
-            .unwrap_or_else(|| (DEFAULT_SERVER.to_owned(), "the default".to_owned()));
-        let (key, key_from) = first(globals.key.as_deref(), "--key", KEY_VARIABLES, project.key.as_deref(), &file).unzip();
+        let (server, server_from) =
+            first(globals.server.as_deref(), "--server", SERVER_VARIABLES, project.server.as_deref(), &file)
+                .unwrap_or_else(|| (DEFAULT_SERVER.to_owned(), "the default".to_owned()));
+        let (key, key_from) =
+            first(globals.key.as_deref(), "--key", KEY_VARIABLES, project.key.as_deref(), &file).unzip();
         Ok(Self { server: parse(&server, &server_from)?, server_from, key, key_from: key_from.unwrap_or_default() })
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Failure {
     why: Option<String>,
     hint: Option<String>,
     code: Option<String>,
+    sent: bool,
 }
 
 /// What a command returns.
@@ -46,7 +47,7 @@ pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure; `what` is a lowercase sentence without a full stop.
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), why: None, hint: None, code: None }
+        Self { exit, what: what.into(), why: None, hint: None, code: None, sent: false }
     }
 
     pub(crate) fn usage(what: impl Into<String>) -> Self {
@@ -80,9 +81,15 @@ impl Failure {
         self
     }
 
-    /// The stable code, where the server named one.
-    pub(crate) fn code_text(&self) -> Option<&str> {
-        self.code.as_deref()
+    /// Says that the request may have reached the server all the same.
+    pub(crate) fn sent(mut self) -> Self {
+        self.sent = true;
+        self
+    }
+
+    /// Whether the server may have done what was asked, although no answer says so.
+    pub(crate) fn may_have_arrived(&self) -> bool {
+        self.exit == Exit::Unreachable && self.sent
     }
 
     /// The failure in one line, for a list of findings.

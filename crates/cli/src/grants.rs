@@ -133,8 +133,12 @@ pub(crate) fn settle(
 
 fn not_asked_for(grant: &Grant, asked: &BTreeSet<Grant>) -> Failure {
     let names: Vec<String> = asked.iter().map(ToString::to_string).collect();
-    let failure = Failure::usage(format!("the grant `{grant}` is not asked for by the module"))
-        .why(if names.is_empty() { "it asks for nothing".to_owned() } else { format!("it asks for {}", names.join(", ")) });
+    let failure =
+        Failure::usage(format!("the grant `{grant}` is not asked for by the module")).why(if names.is_empty() {
+            "it asks for nothing".to_owned()
+        } else {
+            format!("it asks for {}", names.join(", "))
+        });
     match nearest(&grant.to_string(), names.iter().map(String::as_str)) {
         Some(meant) => failure.hint(format!("did you mean `--grant {meant}`?")),
         None => failure.hint("leave it out, or ask for it in the project's `configure`"),
@@ -146,12 +150,19 @@ fn undecided(open: &BTreeSet<Grant>) -> Failure {
     let asks: Vec<String> = open.iter().map(Grant::meaning).collect();
     Failure::usage("nothing was deployed: the module asks for more than is granted")
         .why(format!("it wants to {}; and nobody can be asked here", asks.join(", to ")))
-        .hint(format!("{}\n(or --grant-all; or --partial to deploy without; or [grants] in bivouac.toml)", flags.join(" ")))
+        .hint(format!(
+            "{}\n(or --grant-all; or --partial to deploy without; or [grants] in bivouac.toml)",
+            flags.join(" ")
+        ))
 }
 
 /// A word that a shell takes as it is.
 fn quoted(word: &str) -> String {
-    if word.contains(['*', '[', ']', '?', ' ', '\'']) { format!("'{}'", word.replace('\'', r"'\''")) } else { word.to_owned() }
+    if word.contains(['*', '[', ']', '?', ' ', '\'']) {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    } else {
+        word.to_owned()
+    }
 }
 
 /// Whether somebody can be asked.
@@ -164,7 +175,11 @@ pub(crate) fn ask_person(open: &BTreeSet<Grant>) -> Result<BTreeSet<Grant>> {
     let style = Style::stderr();
     output::note("The module asks for:");
     for grant in open {
-        output::note(&format!("  {:<32} {}", style.bold(&output::plain(&grant.to_string())), output::plain(&grant.meaning())));
+        output::note(&format!(
+            "  {:<32} {}",
+            style.bold(&output::plain(&grant.to_string())),
+            output::plain(&grant.meaning())
+        ));
     }
     let quit = || Failure::usage("nothing was deployed").why("you chose to quit");
     loop {
@@ -234,7 +249,10 @@ mod tests {
     #[test]
     fn a_person_is_asked_only_for_what_is_open() {
         let ask = |open: &BTreeSet<Grant>| {
-            assert_eq!(open.iter().map(ToString::to_string).collect::<Vec<_>>(), ["host=*.example.com", "secret=TOKEN"]);
+            assert_eq!(
+                open.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                ["host=*.example.com", "secret=TOKEN"]
+            );
             Ok([Grant::Secret("TOKEN".into())].into())
         };
         let settled = settle(&wanted(), &args(&["memory"]), &project::Grants::default(), Some(&ask)).unwrap();

@@ -156,7 +156,15 @@ fn makes_module(package: &Package) -> bool {
 
 fn cargo_build(manifest: &Path, metadata: &Metadata, package: &Package) -> Result<Command> {
     let mut cargo = Command::new(cargo());
-    cargo.args(["build", "--lib", "--target", TARGET, "--message-format=json-render-diagnostics", "--profile", PROFILE]);
+    cargo.args([
+        "build",
+        "--lib",
+        "--target",
+        TARGET,
+        "--message-format=json-render-diagnostics",
+        "--profile",
+        PROFILE,
+    ]);
     cargo.arg("--manifest-path").arg(manifest).args(["--package", &package.id.repr]);
     if !has_profile(metadata)? {
         for setting in PROFILE_SETTINGS {
@@ -213,9 +221,13 @@ fn ensure_target(manifest: &Path) -> Result {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().rfind(|line| line.contains("error")).unwrap_or("rustup does not say why").trim();
-            Err(missing().why(format!("its standard library is missing, and rustup could not add it: {said}")).hint(by_hand()))
+            Err(missing()
+                .why(format!("its standard library is missing, and rustup could not add it: {said}"))
+                .hint(by_hand()))
         }
-        Err(_) => Err(missing().why("its standard library is missing, and there is no rustup to add it").hint(by_hand())),
+        Err(_) => {
+            Err(missing().why("its standard library is missing, and there is no rustup to add it").hint(by_hand()))
+        }
     }
 }
 

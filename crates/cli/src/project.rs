@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn the_nearest_file_above_counts() {
-        let project = read("name = \"order\"\nserver = \"http://h\"\n[grants]\nhosts = [\"a.b\"]\nmemory = true").unwrap();
+        let project =
+            read("name = \"order\"\nserver = \"http://h\"\n[grants]\nhosts = [\"a.b\"]\nmemory = true").unwrap();
         assert_eq!(project.name.as_deref(), Some("order"));
         assert_eq!(project.grants, Grants { hosts: vec!["a.b".into()], secrets: vec![], memory: true });
     }

@@ -133,7 +133,8 @@ pub(crate) fn warn_of_unknown_variables() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("BIVOUAC_") && !known.contains(name)) else {
             continue;
         };
-        let meant = nearest(name, known.iter().copied()).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        let meant =
+            nearest(name, known.iter().copied()).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         output::warn(&format!("the variable {name} means nothing{meant}"));
     }
 }

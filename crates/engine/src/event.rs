@@ -204,6 +204,17 @@ pub enum StepOutcome {
     Err(ErrorInfo),
 }
 
+impl StepOutcome {
+    /// Whether later attempts inherit it: a success, or a failure for good.
+    #[must_use]
+    pub const fn lasts(&self) -> bool {
+        match self {
+            Self::Ok(_) => true,
+            Self::Err(error) => !error.retryable,
+        }
+    }
+}
+
 /// Something the guest told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {

@@ -49,6 +49,7 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
         slice: run.slice,
         began: run.began,
         losses: run.losses,
+        deadlines: run.deadlines,
         clock_ms: run.clock.0,
         open: run
             .open
@@ -99,6 +100,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
         slice: state.slice,
         began: state.began,
         losses: state.losses,
+        deadlines: state.deadlines,
         clock: Timestamp(state.clock_ms),
         open: state
             .open

@@ -27,14 +27,8 @@ impl Memo {
         if sabotaged!(MemoForgotten) {
             return;
         }
-        for step in &turn.steps {
-            let lasts = match &step.outcome {
-                StepOutcome::Ok(_) => true,
-                StepOutcome::Err(error) => !error.retryable,
-            };
-            if lasts {
-                self.steps.insert(step.key.clone(), step.outcome.clone());
-            }
+        for step in turn.steps.iter().filter(|step| step.outcome.lasts()) {
+            self.steps.insert(step.key.clone(), step.outcome.clone());
         }
         for effect in &turn.effects {
             if let EffectKind::Timer { due } = effect.kind {

@@ -14,7 +14,11 @@ use crate::{
     input::{Input, Rejection},
     sabotaged,
 };
-use bivouac_protocol::{EffectKey, ErrorInfo, Path, RunId, frame::CancelMode, manifest::Retries};
+use bivouac_protocol::{
+    EffectKey, ErrorInfo, Path, RunId,
+    frame::CancelMode,
+    manifest::{Backoff, Retries},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most effects that a run may have open at once.
@@ -23,9 +27,9 @@ pub const MAX_OPEN_EFFECTS: usize = 256;
 pub const MAX_INBOX: usize = 1_024;
 /// The most events of a run.
 pub const MAX_EVENTS: u64 = 100_000;
-/// How often a slice may be lost to the CPU deadline, without a turn in between, before it counts as a failure.
+/// How often a turn that ran into the CPU deadline is repeated before it counts as a failure.
 pub const MAX_DEADLINES: u32 = 3;
-/// How often a slice may be lost otherwise, without a turn in between, before it counts as a failure.
+/// How often a turn whose slice was lost otherwise is repeated before it counts as a failure.
 pub const MAX_LOSSES: u32 = 20;
 /// The longest wait between attempts, whatever the policy says: 30 days.
 pub const MAX_BACKOFF_MS: u64 = 30 * 24 * 3_600_000;
@@ -44,8 +48,10 @@ pub struct Run {
     pub(crate) slice: u32,
     /// Whether the attempt has taken a turn.
     pub(crate) began: bool,
-    /// Slices lost since the last turn.
+    /// Slices that the executor lost since the last turn.
     pub(crate) losses: u32,
+    /// Slices that ran into the CPU deadline since the last turn.
+    pub(crate) deadlines: u32,
     /// The time of the last turn.
     pub(crate) clock: Timestamp,
     /// What the guest waits for, by path.
@@ -190,6 +196,7 @@ impl Run {
             slice: 0,
             began: false,
             losses: 0,
+            deadlines: 0,
             clock: Timestamp(0),
             open: BTreeMap::new(),
             written: BTreeSet::new(),
@@ -267,6 +274,12 @@ impl Run {
         self.open.iter().map(|(path, open)| (path, &open.key, &open.kind))
     }
 
+    /// Whether the guest waits for the effect at this path.
+    #[must_use]
+    pub fn is_open(&self, path: &Path) -> bool {
+        self.open.contains_key(path)
+    }
+
     /// The signals that wait, by their number, with their names.
     pub fn inbox(&self) -> impl Iterator<Item = (u64, &str)> {
         self.inbox.iter().map(|(number, signal)| (*number, &*signal.name))
@@ -281,7 +294,7 @@ impl Run {
                 self.attempt = *attempt;
                 self.slice = 1;
                 self.began = false;
-                self.losses = 0;
+                (self.losses, self.deadlines) = (0, 0);
                 self.phase = Phase::Live;
             }
             Event::Turn(turn) => self.turn(turn),
@@ -290,9 +303,12 @@ impl Run {
                 self.slice += 1;
                 self.phase = Phase::Live;
             }
-            Event::SliceLost { cause: Loss::Executor | Loss::Deadline } => {
+            Event::SliceLost { cause } => {
                 self.slice += 1;
-                self.losses += 1;
+                match cause {
+                    Loss::Executor => self.losses += 1,
+                    Loss::Deadline => self.deadlines += 1,
+                }
             }
             Event::AttemptFailed { retry_at, .. } => {
                 self.phase = Phase::BackingOff(*retry_at);
@@ -322,7 +338,7 @@ impl Run {
         self.next_turn = turn.n + 1;
         self.clock = turn.now;
         self.began = true;
-        self.losses = 0;
+        (self.losses, self.deadlines) = (0, 0);
         for delivery in &turn.delivered {
             self.open.remove(&delivery.path);
             if let Some((number, signal)) = delivery.signal.and_then(|number| self.inbox.remove_entry(&number)) {
@@ -332,19 +348,20 @@ impl Run {
         if let (Some(_), Some(cancel)) = (turn.cancel, &mut self.cancel) {
             cancel.told = true;
         }
-        for path in &turn.cancels {
-            self.open.remove(path);
-            self.give_back(|taken| taken.path == *path && !sabotaged!(SignalLostInSelect));
-        }
-        for step in &turn.steps {
-            let scope = format!("{}/", step.key);
-            self.taken.retain(|_, taken| !taken.path.as_str().starts_with(&scope));
-        }
         for effect in &turn.effects {
             if matches!(effect.kind, EffectKind::Write) {
                 self.written.insert(effect.key.clone());
             }
             self.open.insert(effect.path.clone(), Open { key: effect.key.clone(), kind: effect.kind.clone() });
+        }
+        for path in &turn.cancels {
+            self.open.remove(path);
+            self.give_back(|taken| taken.path == *path && !sabotaged!(SignalLostInSelect));
+        }
+        // A step that is tried again finds its signals again; one that is not keeps them.
+        for step in turn.steps.iter().filter(|step| step.outcome.lasts()) {
+            let scope = format!("{}/", step.key);
+            self.taken.retain(|_, taken| !taken.path.as_str().starts_with(&scope));
         }
     }
 
@@ -389,7 +406,7 @@ impl Run {
                 if let Some(cancel) = self.cancel.as_ref().filter(|cancel| !cancel.told) {
                     owed.push(Owed::Cancel(cancel.mode));
                 }
-                owed.extend(self.wake_at(now).filter(|due| *due > now).map(Owed::WakeAt));
+                owed.extend(self.wake_at(now).map(Owed::WakeAt));
                 owed
             }
         }
@@ -416,11 +433,12 @@ impl Run {
         })
     }
 
-    /// The next instant at which time alone changes something: now, where something is ready already.
+    /// The next instant at which time alone changes something: now or earlier, where it is due already.
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         if !self.is_live() && (self.ready(now).next().is_some() || self.cancel.as_ref().is_some_and(|c| !c.told)) {
             return Some(now);
         }
+        // A live slice is told at once of what is due; a grace that is over stays owed until the run has ended.
         let timers = self.open.values().filter_map(|open| match open.kind {
             EffectKind::Timer { due } if due > now || !self.is_live() => Some(due),
             EffectKind::Timer { .. }
@@ -466,14 +484,25 @@ pub(crate) fn admissible(run: &Run, input: &Input) -> Result<(), Rejection> {
 
 /// The wait before the retry that follows the failure of `attempt`. Source: flow control, row `retries`.
 pub(crate) fn backoff_ms(retries: &Retries, attempt: u32, error: &ErrorInfo) -> u64 {
-    use bivouac_protocol::manifest::Backoff;
     let initial = retries.initial_interval_ms;
     let wait = match retries.backoff {
         Backoff::Constant => initial,
         Backoff::Linear => initial.saturating_mul(u64::from(attempt)),
-        Backoff::Exponential => (1..attempt).fold(initial, |wait, _| {
-            wait.saturating_mul(u64::from(retries.multiplier_thousandths)).checked_div(1_000).unwrap_or(wait)
-        }),
+        Backoff::Exponential => exponential_ms(initial, retries.multiplier_thousandths, attempt),
     };
     wait.min(retries.max_interval_ms).max(error.retry_after_ms.unwrap_or(0)).min(MAX_BACKOFF_MS)
+}
+
+/// `initial * multiplier^(attempt - 1)`, up to the longest wait. Counted in thousandths, so that a small wait grows too.
+fn exponential_ms(initial: u64, multiplier_thousandths: u32, attempt: u32) -> u64 {
+    let most = MAX_BACKOFF_MS * 1_000;
+    let mut wait = initial.saturating_mul(1_000).min(most);
+    for _ in 1..attempt {
+        let grown = (wait.saturating_mul(u64::from(multiplier_thousandths)) / 1_000).min(most);
+        if grown == wait {
+            break;
+        }
+        wait = grown;
+    }
+    wait / 1_000
 }

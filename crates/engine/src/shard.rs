@@ -147,7 +147,8 @@ struct Live {
     gated: Vec<Command>,
     wants_commit: bool,
     slice: Option<Fence>,
-    sent: BTreeSet<Path>,
+    /// What the slice was told is over, and the signal that came of it, until the slice has taken it.
+    sent: BTreeMap<Path, Option<u64>>,
     cancel_sent: Option<CancelMode>,
     accepted: Option<Arc<Accepted>>,
     head: Option<(Status, Option<Timestamp>)>,
@@ -162,7 +163,7 @@ impl Live {
             gated: Vec::new(),
             wants_commit: false,
             slice: None,
-            sent: BTreeSet::new(),
+            sent: BTreeMap::new(),
             cancel_sent: None,
             accepted: None,
             head: None,
@@ -285,18 +286,20 @@ impl Shard {
     /// The payload of a run's signal that is not on disk yet, by the number of its event; the store knows the others.
     #[must_use]
     pub fn uncommitted_signal(&self, run: RunId, seq: u64) -> Option<&Bytes> {
-        self.runs.get(&run)?.tail.iter().find(|recorded| recorded.seq == seq).and_then(|recorded| match &recorded.event {
-            Event::SignalReceived { payload, .. } => Some(payload),
-            Event::Accepted(_)
-            | Event::AttemptStarted { .. }
-            | Event::Turn(_)
-            | Event::Parked
-            | Event::Woken
-            | Event::SliceLost { .. }
-            | Event::AttemptFailed { .. }
-            | Event::Paused { .. }
-            | Event::CancelRequested { .. }
-            | Event::Ended(_) => None,
+        self.runs.get(&run)?.tail.iter().find(|recorded| recorded.seq == seq).and_then(|recorded| {
+            match &recorded.event {
+                Event::SignalReceived { payload, .. } => Some(payload),
+                Event::Accepted(_)
+                | Event::AttemptStarted { .. }
+                | Event::Turn(_)
+                | Event::Parked
+                | Event::Woken
+                | Event::SliceLost { .. }
+                | Event::AttemptFailed { .. }
+                | Event::Paused { .. }
+                | Event::CancelRequested { .. }
+                | Event::Ended(_) => None,
+            }
         })
     }
 
@@ -362,7 +365,8 @@ impl Shard {
             return;
         }
         let mut live = Live::new(run);
-        live.head = live.run.status().map(|status| (status, None));
+        // What is on disk was computed from the same state.
+        live.head = live.run.status().map(|status| (status, batch::wake(&live.run, status)));
         self.runs.insert(id, live);
         self.advance(id, now);
     }
@@ -375,23 +379,29 @@ impl Shard {
         if let Input::Accept(accepted) = &input {
             self.open(id, accepted)?;
         }
+        let decided = self.decide(id, &input, now);
+        if let Ok(events) = decided {
+            let writes = if let Input::Turn { writes, .. } = input { writes } else { Vec::new() };
+            self.record(id, events, writes, now);
+            self.reconcile(id, now);
+            self.pump(now);
+            self.let_go(id);
+            return Ok(());
+        }
+        // A run that was restored only to hear this goes again.
+        self.let_go(id);
+        decided.map(|_| ())
+    }
+
+    fn decide(&self, id: RunId, input: &Input, now: Timestamp) -> Result<Vec<Event>, Rejection> {
         let Some(live) = self.runs.get(&id) else { return Err(Rejection::NotAccepted) };
-        if let Some(fence) = fence_of(&input)
+        if let Some(fence) = fence_of(input)
             && (fence.epoch, fence.incarnation) != (self.epoch, self.incarnation)
             && !sabotaged!(FenceOff)
         {
             return Err(Rejection::Stale);
         }
-        let events = match live.run.decide(&input, now) {
-            Ok(events) => events,
-            Err(rejection) => self.refuse(id, &input, rejection, now)?,
-        };
-        let writes = if let Input::Turn { writes, .. } = input { writes } else { Vec::new() };
-        self.record(id, events, writes, now);
-        self.reconcile(id, now);
-        self.pump(now);
-        self.let_go(id);
-        Ok(())
+        live.run.decide(input, now).or_else(|rejection| self.refuse(id, input, rejection, now))
     }
 
     /// A turn that is the guest's fault fails its attempt; one that the executor got wrong ends its slice.
@@ -457,10 +467,10 @@ impl Shard {
         for event in events {
             if let Event::Turn(turn) = &event {
                 // A write happens once per key, whichever attempt asks for it.
-                let keys = turn.effects.iter().filter(|effect| effect.kind == EffectKind::Write);
-                let fresh: Vec<bool> = keys.map(|effect| !live.run.has_written(&effect.key)).collect();
-                let mut fresh = fresh.into_iter();
-                live.writes.extend(writes.drain(..).filter(|_| fresh.next().unwrap_or(false)));
+                let mut keys = BTreeSet::new();
+                let asked = turn.effects.iter().filter(|effect| effect.kind == EffectKind::Write);
+                let fresh = asked.map(|effect| !live.run.has_written(&effect.key) && keys.insert(&effect.key));
+                live.writes.extend(writes.drain(..).zip(fresh).filter_map(|(write, fresh)| fresh.then_some(write)));
                 release(live, turn, id, &mut self.commands);
             }
             live.wants_commit |= asks_for_commit(&event);
@@ -619,7 +629,7 @@ impl Live {
         Transition {
             run: self.run.id(),
             events: self.tail.clone(),
-            head: batch::head(&self.run, self.head),
+            head: batch::head(&self.run, self.head, &self.tail),
             writes: self.writes.clone(),
         }
     }
@@ -663,7 +673,7 @@ fn release(live: &mut Live, turn: &Turn, run: RunId, commands: &mut Vec<Command>
             commands.push(Command::Abort { run, fence, path: path.clone() });
         }
     }
-    for effect in &turn.effects {
+    for effect in turn.effects.iter().filter(|effect| !turn.cancels.contains(&effect.path)) {
         let perform = || Command::Perform { run, fence, path: effect.path.clone() };
         match effect.kind {
             EffectKind::Safe => commands.push(perform()),
@@ -679,10 +689,18 @@ fn deliver(live: &mut Live, owed: &[Owed], run: RunId, fence: Fence, commands: &
     // A slice that is itself held back hears nothing before it exists.
     let unborn = live.gated.iter().any(|command| matches!(command, Command::Dispatch { .. }));
     let commands = if unborn { &mut live.gated } else { commands };
+    live.sent.retain(|path, _| live.run.is_open(path));
     for owed in owed {
         match owed {
             Owed::Deliver { path, resolution } => {
-                if live.sent.insert(path.clone()) {
+                let signal = match resolution {
+                    Resolution::Signal { number, .. } => Some(*number),
+                    Resolution::Fired | Resolution::Written => None,
+                };
+                // A signal on its way to one wait is not promised to another that was asked for in between.
+                let promised = signal.is_some() && live.sent.values().any(|sent| *sent == signal);
+                if !promised && !live.sent.contains_key(path) {
+                    live.sent.insert(path.clone(), signal);
                     commands.push(Command::Deliver { run, fence, path: path.clone(), resolution: *resolution });
                 }
             }

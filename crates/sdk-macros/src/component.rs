@@ -50,15 +50,16 @@ struct Retries {
 }
 
 pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenStream {
-    let function = match parse2::<ItemFn>(item.clone()) {
-        Ok(function) => function,
-        Err(_) => {
-            let message = format!("`#[bivouac::{}]` stands on an `async fn`", kind.name());
-            return with_error(item.clone(), &syn::Error::new(item.span(), message));
-        }
+    let Ok(function) = parse2::<ItemFn>(item.clone()) else {
+        let message = format!("`#[bivouac::{}]` stands on an `async fn`", kind.name());
+        return with_error(item.clone(), &syn::Error::new(item.span(), message));
     };
     match generate(kind, args, &function) {
-        Ok(component) => quote! { #function #component },
+        Ok(component) => quote! {
+            #[allow(clippy::unused_async, reason = "a component is async, also one that waits for nothing")]
+            #function
+            #component
+        },
         // The function stays, so that its callers do not add errors of their own.
         Err(error) => with_error(quote! { #function }, &error),
     }
@@ -118,7 +119,10 @@ fn generate(kind: Kind, args: TokenStream, function: &ItemFn) -> syn::Result<Tok
 fn check(kind: Kind, function: &ItemFn) -> syn::Result<&Type> {
     let signature = &function.sig;
     let name = kind.name();
-    let expected = format!("a {name} looks like `async fn {}(ctx: &Context, input: Input) -> Result<Output, Error>`", signature.ident);
+    let expected = format!(
+        "a {name} looks like `async fn {}(ctx: &Context, input: Input) -> Result<Output, Error>`",
+        signature.ident
+    );
     let error = |span: Span, message: &str| Err(syn::Error::new(span, format!("{message}: {expected}")));
     if signature.asyncness.is_none() {
         return error(signature.fn_token.span, "the function is not `async`");
@@ -139,7 +143,7 @@ fn check(kind: Kind, function: &ItemFn) -> syn::Result<&Type> {
     let (Some(FnArg::Typed(context)), Some(FnArg::Typed(input)), None) =
         (arguments.next(), arguments.next(), arguments.next())
     else {
-        let message = format!("the function takes {} arguments instead of two", signature.inputs.len());
+        let message = format!("the function takes {} instead of two arguments", signature.inputs.len());
         let span = if signature.inputs.is_empty() { signature.ident.span() } else { signature.inputs.span() };
         return error(span, &message);
     };
@@ -228,16 +232,16 @@ impl Options {
             let thousandths = thousandths(value)?;
             fields.push(quote! { multiplier_thousandths: #thousandths });
         }
+        let others = (fields.len() < Retries::FIELDS).then(|| quote! { ..::core::default::Default::default() });
         Ok(quote! {
-            ::core::option::Option::Some(::bivouac::manifest::Retries {
-                #(#fields,)*
-                ..::core::default::Default::default()
-            })
+            ::core::option::Option::Some(::bivouac::manifest::Retries { #(#fields,)* #others })
         })
     }
 }
 
 impl Retries {
+    const FIELDS: usize = 5;
+
     fn parse(meta: &ParseNestedMeta<'_>) -> syn::Result<Self> {
         let mut retries = Self::default();
         meta.parse_nested_meta(|meta| {

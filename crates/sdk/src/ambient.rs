@@ -143,12 +143,20 @@ fn seed(text: &str) -> Option<[u8; 32]> {
 
 fn keyed_stream(seed: [u8; 32], generation: u32, scope_key: &str) -> ChaCha20Rng {
     let hash = Sha256::new().chain_update(generation.to_le_bytes()).chain_update(scope_key).finalize();
-    let number = |from: usize| hash[from..].iter().take(4).rev().fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
+    let mut nonce = [0; 12];
+    nonce.copy_from_slice(&hash[..12]);
+    nonced_stream(seed, nonce)
+}
+
+/// The key stream of RFC 8439, from block 0.
+///
+/// The generator has a 64-bit block counter and a 64-bit stream where the RFC has 32 and 96 bits, in the same places: the
+/// nonce's first word is the counter's upper half. A position counts words, 16 to a block.
+fn nonced_stream(seed: [u8; 32], nonce: [u8; 12]) -> ChaCha20Rng {
+    let word = |at: usize| u32::from_le_bytes([nonce[at], nonce[at + 1], nonce[at + 2], nonce[at + 3]]);
     let mut stream = ChaCha20Rng::from_seed(seed);
-    // The generator has a 64-bit block counter and a 64-bit stream where RFC 8439 has 32 and 96: the nonce's first word
-    // is the counter's upper half. A position counts words, 16 to a block.
-    stream.set_stream((u64::from(number(8)) << 32) | u64::from(number(4)));
-    stream.set_word_pos(u128::from(number(0)) << (32 + 4));
+    stream.set_stream((u64::from(word(8)) << 32) | u64::from(word(4)));
+    stream.set_word_pos(u128::from(word(0)) << (32 + 4));
     stream
 }
 
@@ -165,8 +173,28 @@ mod tests {
     }
 
     #[test]
-    fn the_first_numbers_of_a_stream_are_kept_for_ever() {
-        let mut stream = keyed_stream([7; 32], 0, "");
-        assert_eq!([stream.next_u64(), stream.next_u64()], [0, 0]);
+    fn a_stream_is_that_of_rfc_8439() {
+        // Section 2.3.2: block 1.
+        let key = std::array::from_fn(|at| u8::try_from(at).unwrap());
+        let mut stream = nonced_stream(key, [0, 0, 0, 9, 0, 0, 0, 0x4a, 0, 0, 0, 0]);
+        let mut blocks = [0; 128];
+        stream.fill_bytes(&mut blocks);
+        assert_eq!(blocks[64..72], [0x10, 0xf1, 0xe7, 0xe4, 0xd1, 0x3b, 0x59, 0x15]);
+    }
+
+    #[test]
+    fn a_number_below_an_end_is_below_it() {
+        let core = Core::new(start(), 1, 0);
+        let mut random = Context::new(core).random();
+        assert!((1..200).all(|end| random.below(end) < end));
+        assert_eq!(random.below(0), 0);
+        assert!((0..100).all(|_| (0.0..1.0).contains(&random.unit())));
+    }
+
+    fn start() -> bivouac_protocol::frame::Start {
+        let start = r#"{"run_id":"run_00000000000000000000000000","generation":0,"attempt":1,"input":null,
+            "component":{"type":"function","name":"f"},"auth":{"app":"a","user":"u"},
+            "seed":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}"#;
+        serde_json::from_str(start).unwrap()
     }
 }

@@ -249,7 +249,7 @@ impl<F: Future> Future for Timeout<F> {
         Poll::Ready(match ready!(this.race.poll(cx)) {
             Either::Left(output) => Ok(output),
             Either::Right(timer) => Err(match timer.value() {
-                Ok(_) => Error::retryable("TIMEOUT", format!("not done within {:?}", this.after)),
+                Ok(_) => Error::retryable("TIMEOUT", format!("not done within {} ms", millis(*this.after))),
                 Err(error) => error,
             }),
         })

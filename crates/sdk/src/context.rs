@@ -1,9 +1,6 @@
 //! What a component is given: everything durable goes through its [`Context`].
 
-use crate::{
-    error::Error,
-    exec::core::Core,
-};
+use crate::{error::Error, exec::core::Core};
 use bivouac_protocol::{
     Code, Json, RunId,
     frame::{Auth, LogLevel, Note},

@@ -43,6 +43,11 @@ impl ModuleGuest {
         Self { module, attempt: None }
     }
 
+    /// The module that it executes.
+    pub const fn module(&self) -> &Module {
+        &self.module
+    }
+
     /// One turn, decoded.
     fn turn(&mut self, mut frame: InFrame) -> OutFrame {
         if let Some(start) = frame.start.take() {

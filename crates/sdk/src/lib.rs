@@ -35,10 +35,6 @@
 //! [`macro@function`] and [`macro@workflow`] for what can be written in the attributes.
 #![warn(missing_docs)]
 
-// The attributes write `::bivouac::`, also in this crate's own tests.
-#[cfg(test)]
-extern crate self as bivouac;
-
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod abi;

@@ -129,15 +129,13 @@ impl Module {
     /// # Errors
     /// `COMPONENT_NOT_FOUND`, with the names of those that there are.
     pub(crate) fn find(&self, wanted: &ComponentRef) -> Result<Start, Error> {
-        let found = self.components.iter().find(|(component, _)| {
-            component.kind == wanted.kind && component.name == wanted.name
-        });
+        let found = self
+            .components
+            .iter()
+            .find(|(component, _)| component.kind == wanted.kind && component.name == wanted.name);
         found.map(|(_, start)| *start).ok_or_else(|| {
-            let names: Vec<_> = self
-                .components
-                .iter()
-                .map(|(component, _)| format!("{}/{}", component.kind, component.name))
-                .collect();
+            let names: Vec<_> =
+                self.components.iter().map(|(component, _)| format!("{}/{}", component.kind, component.name)).collect();
             Error::refused(
                 Code::COMPONENT_NOT_FOUND,
                 format!("the module offers no `{wanted}`; it offers: {}", names.join(", ")),

@@ -122,8 +122,9 @@ fn end_after_tasks<T: Serialize + DeserializeOwned>(
 
 /// Writes a value and reads it back: the attempt that did the work gets what all others will.
 fn rewrite<T: Serialize + DeserializeOwned>(name: &str, value: &T) -> Result<(Json, T), Error> {
-    let json = Json::of(value)
-        .map_err(|error| unreadable(format_args!("the value of the step `{name}` cannot be written as JSON"), &error))?;
+    let json = Json::of(value).map_err(|error| {
+        unreadable(format_args!("the value of the step `{name}` cannot be written as JSON"), &error)
+    })?;
     let value = json.parse().map_err(|error| {
         unreadable(format_args!("the value of the step `{name}` cannot be read back from its JSON"), &error)
     })?;

@@ -53,7 +53,9 @@ pub enum LoadError {
     #[error("deployment {0} does not exist")]
     NotFound(DeploymentId),
     /// Its native code is not part of this process.
-    #[error("deployment {id} ({service} at {immutable_ref}) is native code that this process does not contain: start the program that it came from, at the same version")]
+    #[error(
+        "deployment {id} ({service} at {immutable_ref}) is native code that this process does not contain: start the program that it came from, at the same version"
+    )]
     NotInProcess {
         /// The deployment.
         id: DeploymentId,
@@ -117,7 +119,9 @@ pub enum DeployError {
     #[error(transparent)]
     Module(#[from] ModuleError),
     /// The same ref with other bytes.
-    #[error("{service} at {immutable_ref} is already deployed as {existing} with other contents: an immutable ref names one module for ever; use a new ref")]
+    #[error(
+        "{service} at {immutable_ref} is already deployed as {existing} with other contents: an immutable ref names one module for ever; use a new ref"
+    )]
     RefTaken {
         /// The service.
         service: String,
@@ -127,7 +131,9 @@ pub enum DeployError {
         existing: DeploymentId,
     },
     /// The same ref and bytes with other grants.
-    #[error("{service} at {immutable_ref} is already deployed as {existing} with other grants: grants belong to the deployment; use a new ref")]
+    #[error(
+        "{service} at {immutable_ref} is already deployed as {existing} with other grants: grants belong to the deployment; use a new ref"
+    )]
     GrantsDiffer {
         /// The service.
         service: String,
@@ -140,7 +146,9 @@ pub enum DeployError {
     #[error("the grant `{0}` is not asked for by the module: it asks for {1}")]
     NotAskedFor(String, String),
     /// Routes of another service.
-    #[error("the route of {component} belongs to the service {owner}: deploy with --replace-route-owners to take it over")]
+    #[error(
+        "the route of {component} belongs to the service {owner}: deploy with --replace-route-owners to take it over"
+    )]
     RouteOwned {
         /// The component.
         component: String,
@@ -383,7 +391,10 @@ fn check_grants(asked: &Capabilities, granted: &Capabilities) -> Result<(), Depl
         return Err(DeployError::NotAskedFor(format!("host={host}"), format!("the hosts {}", list(&asked.hosts))));
     }
     if let Some(name) = granted.secrets.iter().find(|name| !asked.secrets.contains(name)) {
-        return Err(DeployError::NotAskedFor(format!("secret={name}"), format!("the secrets {}", list(&asked.secrets))));
+        return Err(DeployError::NotAskedFor(
+            format!("secret={name}"),
+            format!("the secrets {}", list(&asked.secrets)),
+        ));
     }
     if granted.memory && !asked.memory {
         return Err(DeployError::NotAskedFor("memory".to_owned(), "no memory".to_owned()));

@@ -7,6 +7,8 @@
 //! To follow one run from the socket to the disk and back, start at [`http::runs`], then [`driver`], then
 //! [`dispatch::slice`].
 
+#![expect(missing_debug_implementations, reason = "nobody prints a server's parts, and some of them hold secrets")]
+
 pub mod config;
 pub mod deployments;
 pub mod dispatch;

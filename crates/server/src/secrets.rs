@@ -87,13 +87,8 @@ impl Secrets {
             return Err(SetError::TooLong(value.len()));
         }
         let sealed = self.key.seal(&context(environment, name), value.as_bytes())?;
-        let record = SecretRecord {
-            environment: environment.to_owned(),
-            name: name.to_owned(),
-            hosts,
-            sealed,
-            set: now(),
-        };
+        let record =
+            SecretRecord { environment: environment.to_owned(), name: name.to_owned(), hosts, sealed, set: now() };
         driver.control(ControlChange::SetSecret(record)).await?;
         Ok(())
     }

@@ -9,21 +9,26 @@ use crate::{
         address::{AddressRules, Network},
         http::HttpEffects,
     },
-    http::{AppState, Lifecycle, Phase, auth::{DEFAULT_ENVIRONMENT, Keys}, router},
+    http::{AppState, auth::Keys, router},
     metrics::Metrics,
-    secrets::{Secret, Secrets},
+    secrets::Secrets,
 };
 use anyhow::{Context as _, Result, anyhow};
 use bivouac_engine::ShardLimits;
 use bivouac_protocol::manifest::Capabilities;
 use bivouac_store::{
-    Reader, Store, blobs::Blobs, envelope::MasterKey, memory::MemoryStore,
+    Reader, Store,
+    blobs::Blobs,
+    envelope::MasterKey,
+    memory::MemoryStore,
     sqlite::{SqliteOptions, SqliteStore},
 };
 use bivouac_wasm_host::{Host, HostConfig};
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
+/// The environment that a server begins with.
+pub(crate) const DEFAULT_ENVIRONMENT: &str = "default";
 /// The one shard of the embedded store.
 const SHARD: u16 = 0;
 
@@ -42,7 +47,7 @@ pub struct Native {
 /// A running server.
 pub struct Server {
     address: SocketAddr,
-    admin_key: Option<Secret>,
+    admin_key: Option<String>,
     driver: Driver,
     state: AppState,
     stop: watch::Sender<bool>,
@@ -85,8 +90,10 @@ impl Server {
             limits: ShardLimits { slices: config.max_slices, queue: config.max_queue },
         };
         let shard_loop = shard_loop::ShardLoop::open(parts).context("taking over unfinished runs")?;
-        let loop_thread =
-            thread::Builder::new().name("shard-0".to_owned()).spawn(move || shard_loop.run()).context("starting the shard's thread")?;
+        let loop_thread = thread::Builder::new()
+            .name("shard-0".to_owned())
+            .spawn(move || shard_loop.run())
+            .context("starting the shard's thread")?;
         deployments.read_routes(&driver, DEFAULT_ENVIRONMENT)?;
         for native in natives {
             let new = NewDeployment {
@@ -99,18 +106,14 @@ impl Server {
             };
             deployments.deploy_native(&driver, new).await.context("deploying native code")?;
         }
-        let keys = Arc::new(Keys::load(&driver, config.dev)?);
-        let chosen = std::env::var("BIVOUAC_ADMIN_KEY").ok().map(Secret::new);
-        let admin_key = if config.dev { None } else { keys.ensure_admin(&driver, chosen.as_ref()).await? };
+        let keys = Arc::new(Keys::load(&driver)?);
+        let admin_key = if config.dev { None } else { keys.ensure_admin(&driver, DEFAULT_ENVIRONMENT).await? };
         for environment in keys.environments() {
             deployments.read_routes(&driver, &environment)?;
         }
         let (stop, stopping) = watch::channel(false);
         let shutdown = Duration::from_millis(config.shutdown_ms);
-        let lifecycle = Arc::new(Lifecycle::default());
-        lifecycle.set(Phase::Ready);
-        let config = Arc::new(config);
-        let state = AppState { driver: driver.clone(), deployments, secrets, keys, config, lifecycle };
+        let state = AppState::new(driver.clone(), deployments, secrets, keys, Arc::new(config), stopping.clone());
         let http = tokio::spawn(serve(listener, router(state.clone()), stopping));
         tracing::info!(%address, "listening");
         Ok(Self { address, admin_key, driver, state, stop, http, loop_thread, shutdown })
@@ -125,7 +128,7 @@ impl Server {
     /// The admin key, where this start made it: it is shown once.
     #[must_use]
     pub fn admin_key(&self) -> Option<&str> {
-        self.admin_key.as_ref().map(Secret::reveal)
+        self.admin_key.as_deref()
     }
 
     /// The handle on runs.
@@ -146,7 +149,6 @@ impl Server {
     /// # Errors
     /// Where a part had failed.
     pub async fn shutdown(self) -> Result<()> {
-        self.state.lifecycle.set(Phase::Stopping);
         // Nobody listens any more where the HTTP side has ended by itself.
         let _ended = self.stop.send(true);
         match tokio::time::timeout(self.shutdown, self.http).await {
@@ -205,7 +207,8 @@ fn start_executors(
     secrets: &Secrets,
     metrics: &Arc<Metrics>,
 ) -> Result<crate::dispatch::Executors> {
-    let networks: Result<Vec<Network>, String> = config.allow_addresses.iter().map(|text| Network::parse(text)).collect();
+    let networks: Result<Vec<Network>, String> =
+        config.allow_addresses.iter().map(|text| Network::parse(text)).collect();
     let rules = AddressRules {
         allowed: networks.map_err(|message| anyhow!(message)).context("reading allow_addresses")?,
         loopback: config.dev,

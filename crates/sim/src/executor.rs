@@ -54,7 +54,7 @@ impl Executor {
         for slice in self.slices.values_mut() {
             end(slice, around);
         }
-        self.slices.retain(|_, slice| slice.left_to_do.is_some());
+        self.slices.retain(|_, slice| slice.left_to_do != Some(0));
     }
 
     /// Takes a command from the loop.

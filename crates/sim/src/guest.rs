@@ -70,7 +70,7 @@ impl Guest {
     /// Whether an effect with this path is awaited, so that an outcome for it may be delivered.
     #[must_use]
     pub fn awaits(&self, path: &Path) -> bool {
-        self.root.awaits(path) || self.cleaning_up.as_ref().is_some_and(|(waiting, _)| waiting == path)
+        self.cleaning_up.as_ref().map_or_else(|| self.root.awaits(path), |(waiting, _)| waiting == path)
     }
 
     /// One turn.

@@ -26,6 +26,11 @@ use std::{
     sync::Arc,
 };
 
+/// How often a turn is repeated that ran into the CPU deadline. Source: the guest contract, "Turns", rule 10.
+const REPEATED_AFTER_DEADLINE: u32 = 3;
+/// How often a turn is repeated whose slice was lost.
+const REPEATED_AFTER_LOSS: u32 = bivouac_engine::run::MAX_LOSSES;
+
 /// A rule that can be seen to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
@@ -51,6 +56,10 @@ pub enum Check {
     Outcome,
     /// Every unfinished run owes something, holds a timer, has a position, or awaits something named.
     AccountedFor,
+    /// What an honest slice says is taken.
+    HonestTurn,
+    /// Grace ends when it is over.
+    Grace,
     /// Every accepted run ends once the faults are over.
     Liveness,
 }
@@ -103,10 +112,13 @@ struct Known {
     nodes: BTreeMap<u32, EffectKey>,
     requests: BTreeMap<EffectKey, Digest>,
     signals: BTreeMap<u64, Box<str>>,
+    /// Signals that lasting steps took; a later attempt may not come by the step again.
+    taken_by_steps: BTreeSet<String>,
     kept: BTreeSet<Box<str>>,
     refused: bool,
     trapped: bool,
     cancel_asked: bool,
+    grace_ends: Option<Timestamp>,
 }
 
 impl Known {
@@ -120,10 +132,12 @@ impl Known {
             nodes: BTreeMap::new(),
             requests: BTreeMap::new(),
             signals: BTreeMap::new(),
+            taken_by_steps: BTreeSet::new(),
             kept: BTreeSet::new(),
             refused: false,
             trapped: false,
             cancel_asked: false,
+            grace_ends: None,
         }
     }
 }
@@ -226,8 +240,8 @@ impl Model {
             | Event::Woken
             | Event::SliceLost { .. }
             | Event::AttemptFailed { .. }
-            | Event::Paused { .. }
-            | Event::CancelRequested { .. } => {}
+            | Event::Paused { .. } => {}
+            Event::CancelRequested { until, .. } => self.known(id).grace_ends = Some(*until),
         }
         let known = self.known(id);
         known.run.apply(event);
@@ -243,10 +257,14 @@ impl Model {
             self.known(id).keyed.insert((attempt, effect.path.clone()));
         }
         for step in &turn.steps {
-            let lasts = match &step.outcome {
-                StepOutcome::Ok(_) => true,
-                StepOutcome::Err(error) => !error.retryable,
+            let (lasts, value) = match &step.outcome {
+                StepOutcome::Ok(value) => (true, serde_json::from_slice(value)),
+                StepOutcome::Err(error) => (!error.retryable, serde_json::from_str(&error.message)),
             };
+            if lasts {
+                let taken = reference::signals_taken(&value.unwrap_or(Value::Null));
+                self.known(id).taken_by_steps.extend(taken);
+            }
             let fresh = !lasts || self.known(id).steps.insert(step.key.clone());
             self.require(fresh, Check::Steps, || format!("{id}: the step {} ended twice for good", step.key));
         }
@@ -296,8 +314,8 @@ impl Model {
             FAILED => reference::may_fail(&program.nodes, attempt, error.retryable),
             REFUSED => known.refused,
             _ if error.code == Code::GUEST_TRAPPED => known.trapped,
-            _ if error.code == Code::CPU_LIMIT => grammar.deadlines > 0,
-            _ if error.code == Code::INTERNAL => grammar.losses > 0,
+            _ if error.code == Code::CPU_LIMIT => grammar.deadlines == REPEATED_AFTER_DEADLINE,
+            _ if error.code == Code::INTERNAL => grammar.losses == REPEATED_AFTER_LOSS,
             _ => {
                 let breach = [Code::FOREIGN_FUTURE, Code::DUPLICATE_PATH, Code::EFFECT_AFTER_END].contains(&error.code);
                 breach && program.nodes.iter().any(|node| matches!(node, crate::program::Node::Broken(_)))
@@ -306,7 +324,7 @@ impl Model {
         by_world && (last || !error.retryable)
     }
 
-    /// Each signal is in the output or still waits, and not both.
+    /// Each signal is in the output or in a lasting step, or still waits, and not both.
     fn signals_accounted_for(&mut self, id: RunId, output: &Value) {
         let taken = reference::signals_taken(output);
         let known = self.known(id);
@@ -316,6 +334,7 @@ impl Model {
             .iter()
             .map(|(number, sender)| {
                 let times = taken.iter().filter(|id| **id == **sender).count();
+                let times = times.max(usize::from(known.taken_by_steps.contains(&**sender)));
                 (sender.clone(), times + usize::from(waiting.contains(number)))
             })
             .collect();
@@ -410,6 +429,21 @@ impl Model {
         }
     }
 
+    /// Time acted on the shard: whose grace is over, has ended.
+    pub fn ticked(&mut self, shard: &Shard, now: Timestamp) {
+        let over = |known: &Known| known.grace_ends.is_some_and(|until| until <= now) && !known.grammar.has_ended();
+        let late: Vec<RunId> = self.runs.iter().filter(|(_, known)| over(known)).map(|(id, _)| *id).collect();
+        for id in late {
+            let ended = shard.run(id).is_none_or(|run| run.status().is_some_and(bivouac_engine::Status::is_final));
+            self.require(ended, Check::Grace, || format!("{id}: its grace is over, but it goes on"));
+        }
+    }
+
+    /// A turn of the slice that is out, with the number that is due, was refused.
+    pub fn refused_honest_turn(&mut self, run: RunId, turn: u64) {
+        self.blame(Check::HonestTurn, format!("{run}: turn {turn} of the slice that is out was refused"));
+    }
+
     /// After a commit only runs with a slice out, or on their way to one, are in memory.
     pub fn lets_go(&mut self, shard: &Shard) {
         if let Some(run) = shard.runs().find(|run| !run.is_live()) {
@@ -422,8 +456,12 @@ impl Model {
         for promise in std::mem::take(&mut self.promises) {
             self.check_promise(&promise);
         }
-        let open: Vec<RunId> =
-            self.runs.iter().filter(|(_, k)| k.run.status().is_some() && !k.grammar.has_ended()).map(|(id, _)| *id).collect();
+        let open: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, k)| k.run.status().is_some() && !k.grammar.has_ended())
+            .map(|(id, _)| *id)
+            .collect();
         if let Some(id) = open.first() {
             let run = &self.known(*id).run;
             let what = format!("{} runs have not ended; the first is {run:?}", open.len());

@@ -182,7 +182,7 @@ impl Draft<'_> {
 
     fn node(&mut self, depth: u32) -> Option<Node> {
         self.left = self.left.checked_sub(1)?;
-        Some(match self.dice.below(if depth < 2 { 13 } else { 10 }) {
+        Some(match self.dice.below(if depth < 2 { 14 } else { 10 }) {
             0 | 1 => self.call(),
             2 | 3 => self.step(),
             4 => Node::Sleep { id: self.id(), ms: self.dice.between(1, 400) },
@@ -190,9 +190,16 @@ impl Draft<'_> {
             6 => Node::Save { id: self.id(), name: self.dice.pick(&MEMORY_NAMES), forgets: self.dice.chance(200) },
             7 => Node::Load { id: self.id(), name: self.dice.pick(&MEMORY_NAMES) },
             8 => Node::Note { visible: self.dice.chance(500) },
-            9 => Node::Fail(self.fails(150)),
+            9 => Node::Fail(self.fails(400)),
             10 => Node::Join(self.sequence(depth + 1, 3).into(), self.sequence(depth + 1, 3).into()),
             11 => Node::Select(self.contender(depth).into(), self.contender(depth).into()),
+            12 => {
+                // Two waits for one signal, of which the later may come first in the order of paths.
+                let name = self.dice.pick(&SIGNAL_NAMES);
+                let late = vec![self.call(), Node::Signal { id: self.id(), name }];
+                let early = vec![Node::Signal { id: self.id(), name }, self.call()];
+                Node::Join(late.into(), early.into())
+            }
             _ => {
                 let signal = vec![Node::Signal { id: self.id(), name: self.dice.pick(&SIGNAL_NAMES) }];
                 let timer = vec![Node::Sleep { id: self.id(), ms: self.dice.between(1, 120) }];
@@ -229,7 +236,7 @@ impl Draft<'_> {
         Node::Step {
             name: self.dice.pick(&["charge", "ship", "mail"]),
             body: body.into(),
-            fails: self.fails(300),
+            fails: self.fails(400),
             caught: self.dice.chance(400),
         }
     }

@@ -75,7 +75,7 @@ impl Disk {
             if let Some(head) = &transition.head {
                 row.status = head.status;
                 row.wake = head.wake;
-                row.state = head.state.clone().or(row.state.take());
+                row.state = head.state.clone().or_else(|| row.state.take());
             }
             for write in &transition.writes {
                 let name = (write.scope.clone(), write.name.clone());

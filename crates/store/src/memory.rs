@@ -141,8 +141,7 @@ impl Content {
         if let Some(head) = &transition.head {
             kept.record.status = head.status;
             kept.record.wake = head.wake;
-            kept.record.ended =
-                transition.events.last().filter(|_| head.status.is_final()).map(|recorded| recorded.at);
+            kept.record.ended = transition.events.last().filter(|_| head.status.is_final()).map(|recorded| recorded.at);
             if head.state.is_some() {
                 kept.state.clone_from(&head.state);
             }
@@ -160,7 +159,8 @@ impl Content {
         match change {
             ControlChange::Deploy { deployment, routes, dropped } => {
                 let rival = self.deployment_at(&deployment.service, &deployment.immutable_ref);
-                if rival.is_some_and(|rival| rival.id != deployment.id) && !self.deployments.contains_key(&deployment.id)
+                if rival.is_some_and(|rival| rival.id != deployment.id)
+                    && !self.deployments.contains_key(&deployment.id)
                 {
                     return Err(CommitError::Conflict(format!(
                         "{} has another deployment at {}",

@@ -12,10 +12,13 @@
 
 mod checkpoint;
 mod error;
+mod inspect;
 mod read;
 mod row;
 mod schema;
 mod write;
+
+pub use inspect::{Inspection, inspect};
 
 use crate::{
     CommitError, ControlChange, Opened, Reader, Store, StoreError, blobs, envelope::MasterKey, lock::DirectoryLock,

@@ -52,7 +52,17 @@ pub fn bivouac_bin() -> Result<PathBuf, BuildFailed> {
 /// # Errors
 /// [`BuildFailed`], with what cargo printed.
 pub fn bin(package: &str, name: &str, profile: &str) -> Result<PathBuf, BuildFailed> {
-    once(format!("{name} in profile {profile}"), &["-p", package, "--bin", name, "--profile", profile], |message| {
+    bin_with(package, name, profile, &[])
+}
+
+/// A program of the workspace, built in a profile with features.
+///
+/// # Errors
+/// [`BuildFailed`], with what cargo printed.
+pub fn bin_with(package: &str, name: &str, profile: &str, features: &[&str]) -> Result<PathBuf, BuildFailed> {
+    let features = features.join(",");
+    let arguments = ["-p", package, "--bin", name, "--profile", profile, "--features", &features];
+    once(format!("{name} in profile {profile} with {features}"), &arguments, |message| {
         let executable = message.get("executable")?.as_str()?;
         (message["target"]["name"] == name).then(|| PathBuf::from(executable))
     })

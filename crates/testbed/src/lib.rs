@@ -2,16 +2,22 @@
 //! point, the programs they are made of, and the image that a power cut would leave.
 //!
 //! Nothing here is part of Bivouac: no published crate depends on it, and it knows of the server only its command line
-//! and its `/ready`. Every wait has a deadline and ends with an error that says what did happen instead.
+//! and its HTTP API. Every wait has a deadline and ends with an error that says what did happen instead.
 //!
 //! Where to go next: [`shop`] for the service, [`process`] for programs, [`artifacts`] for where they come from,
-//! [`powerloss`] for what survives.
+//! [`powerloss`] for what survives, [`node`] and [`api`] for a server and what is asked of it, [`crash`] for the drill
+//! that puts all of them together.
 
+pub mod api;
 pub mod artifacts;
+pub mod crash;
+pub mod node;
 pub mod powerloss;
 pub mod process;
 pub mod shop;
 
+pub use api::Api;
+pub use node::Node;
 pub use powerloss::PowerLoss;
 pub use process::Process;
 pub use shop::Shop;

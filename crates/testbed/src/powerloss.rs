@@ -76,6 +76,14 @@ impl PowerLoss {
         &self.image
     }
 
+    /// Copies the image to a folder that does not exist yet, so that a program can start on it under a watch of its own.
+    ///
+    /// # Errors
+    /// What the operating system refuses.
+    pub fn copy_image(&self, to: &Path) -> io::Result<()> {
+        copy_folder(&self.image, to)
+    }
+
     /// What the program did so far.
     ///
     /// # Errors

@@ -7,8 +7,6 @@
 //! What is in the cache is executed, so the directory belongs to the host's user alone. The checksum finds accidents,
 //! not attackers. A cache that fails costs time, never a module: it is logged and gone around.
 
-mod trusted;
-
 use crate::error::HostError;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -19,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
-use wasmtime::{Engine, Module};
+use wasmtime::Engine;
 
 /// What an entry begins with; the number is the revision of this layout.
 const MAGIC: &[u8; 8] = b"bvcache1";
@@ -45,8 +43,8 @@ impl Cache {
         Ok(Self { dir, key: engine_key(engine), temporary: AtomicU64::new(0) })
     }
 
-    /// The compiled module, if there is an intact one of this engine.
-    pub(crate) fn get(&self, engine: &Engine, digest: &[u8; 32]) -> Option<Module> {
+    /// A module's compiled code, if there is an intact entry of this engine.
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
         let path = self.entry(digest);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -56,25 +54,17 @@ impl Cache {
                 return None;
             }
         };
-        let Some(code) = self.intact(&bytes) else {
+        let code = self.intact(&bytes).map(<[u8]>::to_vec);
+        if code.is_none() {
             tracing::info!(path = %path.display(), "compiled module is foreign or damaged, compiling again");
-            return None;
-        };
-        trusted::module(engine, code)
-            .inspect_err(|error| {
-                tracing::warn!(path = %path.display(), error = %format!("{error:#}"), "compiled module is refused, compiling again");
-            })
-            .ok()
+        }
+        code
     }
 
-    /// Keeps a compiled module. A failure is logged: the module is there all the same.
-    pub(crate) fn put(&self, module: &Module, digest: &[u8; 32]) {
-        let kept = module
-            .serialize()
-            .map_err(|error| format!("{error:#}"))
-            .and_then(|code| self.write(digest, &code).map_err(|error| error.to_string()));
-        if let Err(error) = kept {
-            tracing::warn!(dir = %self.dir.display(), error, "compiled module cannot be kept, it is compiled at the next start");
+    /// Keeps a module's compiled code. A failure is logged: the module is there all the same.
+    pub(crate) fn put(&self, digest: &[u8; 32], code: &[u8]) {
+        if let Err(error) = self.write(digest, code) {
+            tracing::warn!(dir = %self.dir.display(), %error, "compiled module cannot be kept, it is compiled at the next start");
         }
     }
 

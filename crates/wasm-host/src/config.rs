@@ -15,6 +15,9 @@ pub struct HostConfig {
     /// The most instances that live at once. Each reserves 4 GiB of address space, takes up to four of the process's
     /// memory maps (Linux allows 65,530) and no memory until it is used.
     pub max_instances: u32,
+    /// Over how many pools the instances are spread; one for each thread that drives, so that threads share no memory
+    /// that changes. A thread whose pool is used up takes from the others'. Each holds every module's code once.
+    pub pools: u32,
     /// The most memory of one instance, in bytes.
     pub max_memory_bytes: usize,
     /// The largest module, in bytes.
@@ -49,6 +52,7 @@ impl Default for HostConfig {
     fn default() -> Self {
         Self {
             max_instances: 1_000,
+            pools: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
             max_memory_bytes: 64 << 20,
             max_module_bytes: 16 << 20,
             max_functions: 50_000,
@@ -72,15 +76,15 @@ impl HostConfig {
         u64::try_from(self.drive_time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX / 2) + 1
     }
 
-    /// The engine's settings. Whatever changes the code that it compiles changes the cache's key by itself.
-    pub(crate) fn engine(&self) -> Config {
+    /// The settings of an engine with that many slots. Whatever changes the code that it compiles changes the cache's key by itself.
+    pub(crate) fn engine(&self, slots: u32) -> Config {
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_core_instances(self.max_instances)
-            .total_memories(self.max_instances)
-            .total_tables(self.max_instances)
+        pool.total_core_instances(slots)
+            .total_memories(slots)
+            .total_tables(slots)
             .max_memory_size(self.max_memory_bytes)
             .table_elements(self.max_table_elements as usize)
-            .max_unused_warm_slots(self.max_instances)
+            .max_unused_warm_slots(slots)
             .linear_memory_keep_resident(self.keep_resident_bytes)
             .table_keep_resident(self.max_table_elements as usize * size_of::<usize>())
             .pagemap_scan(Enabled::Auto);

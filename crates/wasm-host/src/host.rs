@@ -1,49 +1,40 @@
-//! The host: one engine, one pool of instances, one cache of compiled modules.
+//! The host: pools of instances, and a cache of compiled modules.
 
 use crate::{
     cache::Cache,
+    compiled,
     config::HostConfig,
     error::{HostError, ModuleError},
     module::Module,
+    pool::Pool,
     scan::scan,
-    ticker::Ticker,
 };
 use bivouac_protocol::Code;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-use wasmtime::Engine;
 
 /// Loads modules and bounds what their instances may use together. Cheap to clone.
 #[derive(Clone)]
 pub struct Host {
-    shared: Arc<Shared>,
+    pools: Arc<[Arc<Pool>]>,
     cache: Option<Arc<Cache>>,
-}
-
-/// What a host and its modules hold together; the last of them ends the ticker.
-pub(crate) struct Shared {
-    pub(crate) engine: Engine,
-    pub(crate) config: HostConfig,
-    _ticker: Ticker,
 }
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("config", &self.shared.config).finish_non_exhaustive()
+        f.debug_struct("Host").field("config", &self.pools[0].config).finish_non_exhaustive()
     }
 }
 
 impl Host {
-    /// Sets the engine up, reserves the pool's address space, opens the cache.
+    /// Sets the engines up, reserves the pools' address space, opens the cache.
     ///
     /// # Errors
     /// [`HostError`] where the machine cannot serve the configuration.
     pub fn new(config: HostConfig) -> Result<Self, HostError> {
-        let engine = Engine::new(&config.engine())
-            .map_err(|error| HostError::Engine { max_instances: config.max_instances, cause: format!("{error:#}") })?;
-        let ticker = Ticker::start(engine.clone())?;
-        let cache = config.cache_dir.clone().map(|dir| Cache::open(dir, &engine)).transpose()?.map(Arc::new);
-        Ok(Self { shared: Arc::new(Shared { engine, config, _ticker: ticker }), cache })
+        let pools = Pool::all(&config)?;
+        let cache = config.cache_dir.map(|dir| Cache::open(dir, &pools[0].engine)).transpose()?.map(Arc::new);
+        Ok(Self { pools, cache })
     }
 
     /// Takes a module in: scan, compile or fetch from the cache, ask for its manifest, validate that.
@@ -53,26 +44,38 @@ impl Host {
     /// # Errors
     /// [`ModuleError`] with the rule that the module breaks, or what it did wrong when asked for its manifest.
     pub fn load(&self, bytes: &[u8]) -> Result<Module, ModuleError> {
-        scan(bytes, &self.shared.config)?;
+        scan(bytes, &self.pools[0].config)?;
         let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.shared.engine, &digest));
+        let cached = self.cache.as_ref().and_then(|cache| cache.get(&digest)).and_then(|code| {
+            self.in_every_pool(&code)
+                .inspect_err(|error| {
+                    tracing::warn!(error = %format!("{error:#}"), "compiled module is refused, compiling again");
+                })
+                .ok()
+        });
         let compiled = match cached {
             Some(compiled) => compiled,
             None => self.compile(bytes, &digest)?,
         };
-        Module::new(Arc::clone(&self.shared), &compiled, digest)
+        Module::new(compiled, digest)
     }
 
-    fn compile(&self, bytes: &[u8], digest: &[u8; 32]) -> Result<wasmtime::Module, ModuleError> {
-        let compiled = wasmtime::Module::new(&self.shared.engine, bytes).map_err(|error| {
+    fn compile(&self, bytes: &[u8], digest: &[u8; 32]) -> Result<Vec<(Arc<Pool>, wasmtime::Module)>, ModuleError> {
+        let refused = |error: wasmtime::Error| {
             ModuleError::new(
                 Code::MODULE_INVALID,
                 format!("the module cannot be compiled: {error:#}; build it with `bivouac build` and upload it again"),
             )
-        })?;
+        };
+        let code = self.pools[0].engine.precompile_module(bytes).map_err(refused)?;
+        let compiled = self.in_every_pool(&code).map_err(refused)?;
         if let Some(cache) = &self.cache {
-            cache.put(&compiled, digest);
+            cache.put(digest, &code);
         }
         Ok(compiled)
+    }
+
+    fn in_every_pool(&self, code: &[u8]) -> wasmtime::Result<Vec<(Arc<Pool>, wasmtime::Module)>> {
+        self.pools.iter().map(|pool| Ok((Arc::clone(pool), compiled::module(&pool.engine, code)?))).collect()
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     error::{DriveError, InstanceError},
     guest_log::GuestLog,
     module::Prepared,
+    pool::Pool,
     wasi::{self, Exit, State},
 };
 use bivouac_protocol::{Code, ErrorInfo};
@@ -21,7 +22,7 @@ use wasmtime::{Global, Memory, ModuleExport, PoolConcurrencyLimitError, Store, T
 pub struct Instance {
     store: Store<State>,
     instance: wasmtime::Instance,
-    shared: Arc<crate::host::Shared>,
+    pool: Arc<Pool>,
     memory: Memory,
     alloc: TypedFunc<u32, u32>,
     drive: TypedFunc<(u32, u32), u64>,
@@ -39,11 +40,11 @@ impl std::fmt::Debug for Instance {
 
 impl Instance {
     pub(crate) fn new(prepared: &Prepared, nonce: [u8; 32], now_ms: u64) -> Result<Self, InstanceError> {
-        let Prepared { shared, template, exports } = prepared;
-        let HostConfig { max_memory_bytes, max_log_bytes, max_instances, .. } = shared.config;
-        let mut store = Store::new(&shared.engine, State::new(nonce, now_ms, max_memory_bytes, max_log_bytes));
+        let Prepared { pool, template, exports } = prepared;
+        let HostConfig { max_memory_bytes, max_log_bytes, max_instances, .. } = pool.config;
+        let mut store = Store::new(&pool.engine, State::new(nonce, now_ms, max_memory_bytes, max_log_bytes));
         store.limiter(|state| &mut state.limits);
-        store.set_epoch_deadline(shared.config.drive_ticks());
+        store.set_epoch_deadline(pool.config.drive_ticks());
         let instance = template.instantiate(&mut store).map_err(|error| {
             if error.is::<PoolConcurrencyLimitError>() {
                 InstanceError::PoolExhausted { limit: max_instances }
@@ -65,12 +66,12 @@ impl Instance {
             Some((global, initial))
         });
         if let Err(error) = initialize.call(&mut store, ()) {
-            return Err(InstanceError::Guest(explain(&error, store.data(), &shared.config)));
+            return Err(InstanceError::Guest(explain(&error, store.data(), &pool.config)));
         }
         Ok(Self {
             store,
             instance,
-            shared: Arc::clone(shared),
+            pool: Arc::clone(pool),
             memory,
             alloc,
             drive,
@@ -87,7 +88,7 @@ impl Instance {
     /// # Errors
     /// [`DriveError`]. But for a frame that is too large to be given, the instance is poisoned with it.
     pub fn drive(&mut self, frame: &[u8], now_ms: u64) -> Result<Bytes, DriveError> {
-        let limit = self.shared.config.max_in_frame_bytes;
+        let limit = self.pool.config.max_in_frame_bytes;
         let length = match u32::try_from(frame.len()) {
             Ok(length) if frame.len() <= limit => length,
             _ => {
@@ -124,7 +125,7 @@ impl Instance {
     pub(crate) fn configure(&mut self) -> Result<Bytes, DriveError> {
         self.begin(0)?;
         let configure = self.configure;
-        let limit = self.shared.config.max_manifest_bytes;
+        let limit = self.pool.config.max_manifest_bytes;
         let called = function::<(), u64>(&self.instance, &mut self.store, &configure)
             .map_err(|error| DriveError::terminal(Code::INTERNAL, error.to_string()))
             .and_then(|function| self.called(|store| function.call(store, ())))
@@ -143,7 +144,7 @@ impl Instance {
         let state = self.store.data_mut();
         state.now_ms = state.now_ms.max(now_ms);
         state.limits.refused = None;
-        self.store.set_epoch_deadline(self.shared.config.drive_ticks());
+        self.store.set_epoch_deadline(self.pool.config.drive_ticks());
         Ok(())
     }
 
@@ -164,14 +165,14 @@ impl Instance {
         memory[range].copy_from_slice(frame);
         let drive = self.drive.clone();
         let packed = self.called(|store| drive.call(store, (pointer, length)))?;
-        let out = self.take("answer", Code::FRAME_INVALID, packed, self.shared.config.max_out_frame_bytes)?;
+        let out = self.take("answer", Code::FRAME_INVALID, packed, self.pool.config.max_out_frame_bytes)?;
         check_envelope(&out)?;
         self.check_stack_pointer()?;
         Ok(out)
     }
 
     fn called<R>(&mut self, call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>) -> Result<R, DriveError> {
-        call(&mut self.store).map_err(|error| explain(&error, self.store.data(), &self.shared.config))
+        call(&mut self.store).map_err(|error| explain(&error, self.store.data(), &self.pool.config))
     }
 
     /// Copies out what a guest's `pointer << 32 | length` names.

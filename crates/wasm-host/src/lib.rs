@@ -9,7 +9,7 @@
 //! engine beneath it. Source of the rules: the guest contract, "Carrier `core/1`".
 //!
 //! Where to go next: [`HostConfig`] for the limits, `scan` for what a module may be, `wasi` for what it can call,
-//! `instance` for a turn, `cache` for what is kept on disk.
+//! `instance` for a turn, `pool` for where instances live, `cache` for what is kept on disk.
 //!
 //! # Examples
 //! ```no_run
@@ -26,6 +26,7 @@
 //! ```
 
 mod cache;
+mod compiled;
 mod config;
 mod error;
 mod guest_log;
@@ -33,6 +34,7 @@ mod host;
 mod instance;
 pub mod manifest;
 mod module;
+mod pool;
 mod scan;
 mod ticker;
 mod wasi;

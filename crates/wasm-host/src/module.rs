@@ -2,9 +2,9 @@
 
 use crate::{
     error::{DriveError, InstanceError, ModuleError},
-    host::Shared,
     instance::Instance,
     manifest,
+    pool::{Pool, thread_number},
     scan::shown,
     wasi::{self, State},
 };
@@ -28,7 +28,8 @@ const FUNCTIONS: &[(&str, &[ValType], &[ValType])] = &[
 pub struct Module(Arc<Inner>);
 
 struct Inner {
-    prepared: Prepared,
+    /// One for each of the host's pools, in their order.
+    prepared: Vec<Prepared>,
     manifest: Manifest,
     manifest_bytes: Bytes,
     digest: [u8; 32],
@@ -36,7 +37,7 @@ struct Inner {
 
 /// What an instance is made from.
 pub(crate) struct Prepared {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) template: InstancePre<State>,
     pub(crate) exports: Exports,
 }
@@ -60,12 +61,15 @@ impl std::fmt::Debug for Module {
 }
 
 impl Module {
-    pub(crate) fn new(shared: Arc<Shared>, compiled: &wasmtime::Module, digest: [u8; 32]) -> Result<Self, ModuleError> {
-        let exports = Exports::find(compiled)?;
-        let template = wasi::linker(&shared.engine, compiled)
-            .and_then(|linker| linker.instantiate_pre(compiled))
-            .map_err(|error| ModuleError::new(Code::MODULE_IMPORT_REFUSED, import_refused(&error)))?;
-        let prepared = Prepared { shared, template, exports };
+    /// Takes the module's compiled form of each pool.
+    pub(crate) fn new(
+        compiled: impl IntoIterator<Item = (Arc<Pool>, wasmtime::Module)>,
+        digest: [u8; 32],
+    ) -> Result<Self, ModuleError> {
+        let prepared = compiled
+            .into_iter()
+            .map(|(pool, compiled)| Prepared::new(pool, &compiled))
+            .collect::<Result<Vec<_>, _>>()?;
         let manifest_bytes = ask_for_manifest(&prepared)?;
         let manifest = manifest::read(&manifest_bytes)?;
         Ok(Self(Arc::new(Inner { prepared, manifest, manifest_bytes, digest })))
@@ -95,7 +99,30 @@ impl Module {
     /// # Errors
     /// [`InstanceError::PoolExhausted`] where the host's limit of live instances is reached, and others.
     pub fn instantiate(&self, nonce: [u8; 32], now_ms: u64) -> Result<Instance, InstanceError> {
-        Instance::new(&self.0.prepared, nonce, now_ms)
+        instantiate(&self.0.prepared, nonce, now_ms)
+    }
+}
+
+/// Makes an instance in this thread's pool, or where that is used up, in another.
+fn instantiate(prepared: &[Prepared], nonce: [u8; 32], now_ms: u64) -> Result<Instance, InstanceError> {
+    let mut limit = 0;
+    let own = thread_number() % prepared.len();
+    for pool in prepared[own..].iter().chain(&prepared[..own]) {
+        match Instance::new(pool, nonce, now_ms) {
+            Err(InstanceError::PoolExhausted { limit: of_all }) => limit = of_all,
+            made => return made,
+        }
+    }
+    Err(InstanceError::PoolExhausted { limit })
+}
+
+impl Prepared {
+    fn new(pool: Arc<Pool>, compiled: &wasmtime::Module) -> Result<Self, ModuleError> {
+        let exports = Exports::find(compiled)?;
+        let template = wasi::linker(&pool.engine, compiled)
+            .and_then(|linker| linker.instantiate_pre(compiled))
+            .map_err(|error| ModuleError::new(Code::MODULE_IMPORT_REFUSED, import_refused(&error)))?;
+        Ok(Self { pool, template, exports })
     }
 }
 
@@ -143,8 +170,8 @@ impl Exports {
 }
 
 /// Asks a fresh instance for its manifest, within the limits of a drive.
-fn ask_for_manifest(prepared: &Prepared) -> Result<Bytes, ModuleError> {
-    let mut instance = Instance::new(prepared, [0; 32], 0).map_err(|error| match error {
+fn ask_for_manifest(prepared: &[Prepared]) -> Result<Bytes, ModuleError> {
+    let mut instance = instantiate(prepared, [0; 32], 0).map_err(|error| match error {
         InstanceError::PoolExhausted { .. } => ModuleError::for_now(
             Code::OVERLOADED,
             format!("{error}, so the module cannot be asked for its manifest: try again in a moment"),

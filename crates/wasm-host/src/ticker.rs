@@ -1,4 +1,4 @@
-//! The clock of the time limit: a thread that counts the engine's epoch up until it is dropped.
+//! The clock of the time limit: a thread that counts the engines' epochs up until it is dropped.
 
 use crate::{config::TICK, error::HostError};
 use std::{
@@ -15,14 +15,14 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> Result<Self, HostError> {
+    pub(crate) fn start(engines: Vec<Engine>) -> Result<Self, HostError> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("wasm-ticker".to_owned())
             .stack_size(64 << 10)
             .spawn(move || {
                 while matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
-                    engine.increment_epoch();
+                    engines.iter().for_each(Engine::increment_epoch);
                 }
             })
             .map_err(HostError::Ticker)?;

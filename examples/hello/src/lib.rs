@@ -39,3 +39,23 @@ pub async fn hello(ctx: &Context, input: Name) -> Result<Greeting, Error> {
 pub fn configure() -> Module {
     Module::new().component::<hello>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bivouac::testing::Test;
+
+    #[test]
+    fn somebody_is_greeted_by_name() {
+        let report = Test::of::<hello>().input(&Name { name: " Ada ".into() }).run();
+        assert_eq!(report.output::<Greeting>(), Greeting { message: "Hello, Ada!".into() });
+        assert_eq!(report.turns().len(), 1);
+    }
+
+    #[test]
+    fn nobody_cannot_be_greeted() {
+        let report = Test::of::<hello>().input(&Name { name: " ".into() }).run();
+        assert_eq!(report.error().code(), "NO_NAME");
+        assert!(!report.error().is_retryable());
+    }
+}

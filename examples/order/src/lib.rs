@@ -159,3 +159,97 @@ fn is_zero(number: &u64) -> bool {
 pub fn configure() -> Module {
     Module::new().component::<order>().host("127.0.0.1:*").host("localhost:*").secret("ORDER_SERVICE_KEY").memory()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bivouac::{
+        protocol::frame::{CancelMode, Status},
+        testing::{Report, Test, http},
+    };
+
+    const STEPS: [&str; 6] = ["reserve", "1:1/charge", "1:2/notify_warehouse", "ship", "invoice", "confirm"];
+
+    fn lamp() -> Order {
+        Order {
+            service: "http://127.0.0.1:9".into(),
+            order_id: "o-1".into(),
+            items: vec![Item { sku: "lamp".into(), quantity: 2 }],
+            pause_ms: 0,
+            fail_at: None,
+            authorize: false,
+        }
+    }
+
+    /// A service that does whatever is not scripted otherwise.
+    fn service(test: Test) -> Test {
+        ["reserve", "charge", "notify_warehouse", "ship", "invoice", "confirm", "refund", "release"]
+            .into_iter()
+            .fold(test, |test, step| test.on(answer(step)))
+    }
+
+    fn answer(step: &str) -> bivouac::testing::Rule {
+        let done = Done { reference: format!("{step}-1") };
+        http("POST", &format!("/{step}")).reply(200, &done)
+    }
+
+    fn called(report: &Report) -> Vec<String> {
+        let path = |line: String| line.rsplit('/').next().unwrap_or_default().to_owned();
+        report.lines().into_iter().map(path).collect()
+    }
+
+    #[test]
+    fn an_order_is_six_steps_and_is_remembered() {
+        let report = service(Test::of::<order>().input(&lamp())).memory(LAST_ORDER, "o-0").run();
+        let receipt = report.output::<Receipt>();
+        assert_eq!(receipt.previous_order.as_deref(), Some("o-0"));
+        assert_eq!(receipt.references.len(), 6);
+        assert_eq!(report.steps(), STEPS);
+        assert_eq!(called(&report), ["reserve", "charge", "notify_warehouse", "ship", "invoice", "confirm"]);
+        assert_eq!(report.memory::<String>(LAST_ORDER).as_deref(), Some("o-1"));
+        assert_eq!(report.emitted::<String>("step_done").len(), 6);
+    }
+
+    #[test]
+    fn a_refused_shipment_is_refunded_and_released() {
+        let test = Test::of::<order>().input(&lamp()).on(http("POST", "/ship").status(409));
+        let report = service(test).run();
+        assert_eq!(report.error().code(), "ORDER_UNDONE");
+        assert_eq!(called(&report)[3..], ["ship", "refund", "release"]);
+        assert_eq!(report.attempts(), 1, "a refusal is for good");
+        assert_eq!(report.memory::<String>(LAST_ORDER), None);
+    }
+
+    #[test]
+    fn each_step_may_be_followed_by_a_failure_and_is_done_once() {
+        for step in ["reserve", "charge", "notify_warehouse", "ship", "invoice", "confirm"] {
+            let order_that_fails = Order { fail_at: Some(step.into()), ..lamp() };
+            let report = service(Test::of::<order>().input(&order_that_fails)).run();
+            assert_eq!((report.status(), report.attempts()), (Status::Completed, 2), "{step}");
+            assert_eq!(report.steps(), STEPS, "{step}");
+            assert_eq!(called(&report).len(), 6, "{step}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_busy_is_asked_again_with_the_same_key() {
+        let busy = answer_after_failure("invoice");
+        let report = service(Test::of::<order>().input(&lamp()).on(busy)).run();
+        assert_eq!((report.status(), report.attempts()), (Status::Completed, 2));
+        let invoices: Vec<_> = report.requests().iter().filter(|sent| sent.line().ends_with("/invoice")).collect();
+        assert_eq!(invoices.len(), 2);
+        assert_eq!(invoices[0], invoices[1]);
+    }
+
+    fn answer_after_failure(step: &str) -> bivouac::testing::Rule {
+        http("POST", &format!("/{step}")).status(503).reply(200, &Done { reference: format!("{step}-2") })
+    }
+
+    #[test]
+    fn a_cancelled_order_is_undone() {
+        let pausing = Order { pause_ms: 60_000, authorize: true, ..lamp() };
+        let report = service(Test::of::<order>().input(&pausing)).cancel_after("ship", CancelMode::Grace).run();
+        assert_eq!((report.status(), report.error().code()), (Status::Cancelled, "CANCELLED"));
+        assert_eq!(called(&report)[3..], ["ship", "refund", "release"]);
+    }
+}

@@ -1,12 +1,7 @@
 //! `bivouac build`: from a project to a module that a server accepts.
 
 use super::json;
-use crate::{
-    cli::Globals,
-    failure::Result,
-    grants, module, output,
-    project::Project,
-};
+use crate::{cli::Globals, failure::Result, grants, module, output, project::Project};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;

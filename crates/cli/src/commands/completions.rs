@@ -1,10 +1,6 @@
 //! `bivouac completions`: what a shell needs to complete commands and options.
 
-use crate::{
-    cli::Cli,
-    failure::Result,
-    output,
-};
+use crate::{cli::Cli, failure::Result, output};
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
 

@@ -11,15 +11,11 @@ use crate::{
     output::{self, Style},
     project::Project,
 };
-use bivouac_protocol::manifest::Capabilities;
 use clap::{ArgAction, Args};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
-
-/// The environment that is deployed to unless another is named.
-const DEFAULT_ENVIRONMENT: &str = "default";
 
 /// Build a project or take a module, upload it, and route its components to it
 ///
@@ -39,7 +35,7 @@ pub(crate) struct DeployArgs {
     /// The package to build, where the folder holds several [default: `package` in bivouac.toml]
     #[arg(long, short, value_name = "NAME")]
     package: Option<String>,
-    /// The environment [default: `environment` in bivouac.toml, then `default`]
+    /// The environment [default: `environment` in bivouac.toml, then the key's]
     #[arg(long, short = 'e', value_name = "NAME")]
     env: Option<String>,
     /// The service that owns the routes [default: `name` in bivouac.toml, then the package's name]
@@ -64,7 +60,8 @@ pub(crate) struct DeployArgs {
 
 /// What is about to be sent.
 struct Plan {
-    environment: String,
+    /// The key's own, where none is named.
+    environment: Option<String>,
     service: String,
     immutable_ref: String,
     settled: Settled,
@@ -75,6 +72,7 @@ struct Plan {
 #[serde(default)]
 struct Deployed {
     deployment_id: String,
+    environment: String,
     existing: bool,
     routes: Vec<RouteShown>,
     dropped: Vec<String>,
@@ -110,9 +108,8 @@ fn plan(args: &DeployArgs, project: &Project, built: &Built) -> Result<Plan> {
     let ask: Option<&dyn Fn(&_) -> Result<_>> =
         if grants::somebody_is_there() { Some(&grants::ask_person) } else { None };
     let settled = grants::settle(&asked, &args.grants, &project.grants, ask)?;
-    let environment = args.env.clone().or_else(|| project.environment.clone());
     Ok(Plan {
-        environment: environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+        environment: args.env.clone().or_else(|| project.environment.clone()),
         service: args.service.clone().or_else(|| project.name.clone()).unwrap_or_else(|| built.name.clone()),
         immutable_ref: args.immutable_ref.clone().unwrap_or_else(|| derived_ref(built, &settled)),
         settled,
@@ -132,12 +129,12 @@ fn derived_ref(built: &Built, settled: &Settled) -> String {
 
 async fn upload(client: &Client, args: &DeployArgs, plan: &Plan, built: &Built) -> Result<String> {
     let mut query = vec![
-        ("environment", plan.environment.clone()),
         ("service", plan.service.clone()),
         ("immutable_ref", plan.immutable_ref.clone()),
         ("activate", args.activate.to_string()),
         ("replace_route_owners", args.replace_route_owners.to_string()),
     ];
+    query.extend(plan.environment.clone().map(|environment| ("environment", environment)));
     query.extend(plan.settled.granted.iter().map(|grant| ("grant", grant.to_string())));
     let request = client
         .post(&["api", "deployments"])
@@ -159,7 +156,7 @@ async fn warn_of_unset_secrets(client: &Client, plan: &Plan) {
         return;
     }
     // A key may deploy without seeing secrets; then there is nothing to warn of.
-    let Ok(set) = super::secrets::names(client, &plan.environment).await else { return };
+    let Ok(set) = super::secrets::names(client, plan.environment.as_deref()).await else { return };
     for name in granted.into_iter().filter(|name| !set.contains(name)) {
         output::warn(&format!(
             "the secret {name} is granted but not set: bivouac secrets set {name} --host HOST < FILE"
@@ -179,14 +176,16 @@ fn show(client: &Client, answer: &str, plan: &Plan, activate: bool) -> Result {
         style.bold(&output::plain(&deployed.deployment_id))
     ))?;
     output::say(&output::fields(&[
-        ("environment", plan.environment.clone()),
+        ("environment", deployed.environment),
         ("ref", plan.immutable_ref.clone()),
         ("granted", list(plan.settled.granted.iter())),
         ("routes", routes.join(", ")),
         ("dropped", deployed.dropped.join(", ")),
     ]))?;
     if !activate {
-        output::note("No route leads to it yet: deploy the same again without --activate=false to send new runs to it.");
+        output::note(
+            "No route leads to it yet: deploy the same again without --activate=false to send new runs to it.",
+        );
     } else if let Some(first) = routes.first() {
         output::note(&format!("Try: bivouac run {} --input '{{}}'", output::plain(first)));
     }
@@ -194,7 +193,6 @@ fn show(client: &Client, answer: &str, plan: &Plan, activate: bool) -> Result {
 }
 
 fn show_plan(plan: &Plan, built: &Built, globals: &Globals) -> Result {
-    let Capabilities { .. } = built.manifest.capabilities;
     let components: Vec<String> =
         built.manifest.components.iter().map(|component| format!("{}/{}", component.kind, component.name)).collect();
     let (granted, refused) = (strings(plan.settled.granted.iter()), strings(plan.settled.refused.iter()));
@@ -208,7 +206,7 @@ fn show_plan(plan: &Plan, built: &Built, globals: &Globals) -> Result {
     output::say("This would be deployed (nothing was sent):")?;
     output::say(&output::fields(&[
         ("service", plan.service.clone()),
-        ("environment", plan.environment.clone()),
+        ("environment", plan.environment.clone().unwrap_or_else(|| "the key's".to_owned())),
         ("ref", plan.immutable_ref.clone()),
         ("module", format!("{} ({})", built.path.display(), output::size(built.bytes.len() as u64))),
         ("components", components.join(", ")),

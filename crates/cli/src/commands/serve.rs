@@ -66,7 +66,9 @@ async fn serve(config: Config, json: bool) -> Result {
         output::warn("durable is off: everything is lost at exit");
     }
     stop.wait().await;
-    output::note("Stopping: requests in flight are answered, runs go on at the next start (Ctrl-C again to stop at once).");
+    output::note(
+        "Stopping: requests in flight are answered, runs go on at the next start (Ctrl-C again to stop at once).",
+    );
     tokio::select! {
         stopped = server.shutdown() => {
             stopped.map_err(|error| Failure::failed("the server did not stop cleanly").why(format!("{error:#}")))
@@ -79,10 +81,9 @@ fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
     let style = Style::stdout();
     output::say(&format!("bivouac {} listens on {}", env!("CARGO_PKG_VERSION"), style.bold(url)))?;
     match admin_key {
-        Some(key) => output::say(&format!(
-            "The admin key, shown this once:\n\n  export BIVOUAC_KEY={}\n",
-            style.bold(key)
-        )),
+        Some(key) => {
+            output::say(&format!("The admin key, shown this once:\n\n  export BIVOUAC_KEY={}\n", style.bold(key)))
+        }
         None if dev => output::say("Development: requests from this machine need no key."),
         None => Ok(()),
     }

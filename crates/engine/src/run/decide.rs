@@ -108,14 +108,21 @@ impl Run {
     }
 
     fn check_deliveries(&self, turn: &Turn) -> Result<(), Rejection> {
-        for delivery in &turn.delivered {
-            let open = self.open.get(&delivery.path).ok_or_else(|| Rejection::NotOpen(delivery.path.clone()))?;
+        for (index, delivery) in turn.delivered.iter().enumerate() {
+            let earlier = &turn.delivered[..index];
+            let open = self
+                .open
+                .get(&delivery.path)
+                .filter(|_| earlier.iter().all(|other| other.path != delivery.path))
+                .ok_or_else(|| Rejection::NotOpen(delivery.path.clone()))?;
             let over = match &open.kind {
                 EffectKind::Timer { due } => *due <= turn.now,
-                EffectKind::Signal { name } => {
-                    delivery.signal.and_then(|n| self.inbox.get(&n)).is_some_and(|signal| signal.name == *name)
-                }
-                EffectKind::Safe | EffectKind::Keyed | EffectKind::Write => true,
+                // One signal ends one wait.
+                EffectKind::Signal { name } => delivery.signal.is_some_and(|number| {
+                    self.inbox.get(&number).is_some_and(|signal| signal.name == *name)
+                        && earlier.iter().all(|other| other.signal != delivery.signal)
+                }),
+                EffectKind::Safe | EffectKind::Keyed | EffectKind::Write => delivery.signal.is_none(),
             };
             if !over {
                 return Err(Rejection::TooEarly(delivery.path.clone()));
@@ -159,22 +166,27 @@ impl Run {
     }
 
     fn loss(&self, cause: Loss, now: Timestamp) -> Vec<Event> {
-        let (limit, error) = match cause {
+        let (repeated, limit, error) = match cause {
             Loss::Deadline => (
+                self.deadlines,
                 MAX_DEADLINES,
                 ErrorInfo::terminal(
                     Code::CPU_LIMIT,
                     format!(
-                        "one turn ran past its CPU limit, {MAX_DEADLINES} times in a row: split the computation by awaiting between its parts"
+                        "one turn ran past its CPU limit and was repeated {MAX_DEADLINES} times in vain: split the computation by awaiting between its parts"
                     ),
                 ),
             ),
             Loss::Executor => (
+                self.losses,
                 MAX_LOSSES,
-                ErrorInfo::retryable(Code::INTERNAL, format!("the executor lost the run {MAX_LOSSES} times in a row")),
+                ErrorInfo::retryable(
+                    Code::INTERNAL,
+                    format!("the executor lost the run {MAX_LOSSES} times in a row, and then once more"),
+                ),
             ),
         };
-        if self.losses + 1 >= limit { self.failure(&error, now) } else { vec![Event::SliceLost { cause }] }
+        if repeated < limit { vec![Event::SliceLost { cause }] } else { self.failure(&error, now) }
     }
 
     fn tick(&self, now: Timestamp) -> Vec<Event> {

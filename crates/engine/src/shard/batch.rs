@@ -109,23 +109,26 @@ pub struct MemoryWrite {
     pub value: Option<Bytes>,
 }
 
-/// The head of a run, where it differs from the one on disk.
-pub(super) fn head(run: &Run, on_disk: Option<(Status, Option<Timestamp>)>) -> Option<Head> {
+/// The head of a run, where it differs from the one on disk or goes with a newly folded state.
+pub(super) fn head(run: &Run, on_disk: Option<(Status, Option<Timestamp>)>, tail: &[Recorded]) -> Option<Head> {
     let status = run.status()?;
     // While its code is executed, a run's head stays as it is: queued or running makes no difference on disk.
     let coarse = |status: Status| if status == Status::Queued { Status::Running } else { status };
-    let wake = match status {
+    let wake = wake(run, status);
+    let unchanged = on_disk.is_some_and(|(old, old_wake)| coarse(old) == coarse(status) && old_wake == wake);
+    let lets_go = !run.is_live() && !status.is_final();
+    let anew = lets_go && tail.iter().any(|recorded| recorded.event == Event::Parked);
+    (anew || !unchanged).then(|| Head { status, wake, state: lets_go.then(|| journal::encode_state(run)) })
+}
+
+/// When a run with this status needs attention.
+pub(super) fn wake(run: &Run, status: Status) -> Option<Timestamp> {
+    match status {
         Status::Queued | Status::Running => Some(Timestamp(0)),
         Status::Completed | Status::Failed | Status::Cancelled | Status::Paused => None,
         Status::Waiting | Status::BackingOff => run.owed(Timestamp(0)).iter().find_map(|owed| match owed {
             Owed::WakeAt(due) => Some(*due),
             Owed::Dispatch { .. } | Owed::Deliver { .. } | Owed::Cancel(_) => None,
         }),
-    };
-    let unchanged = on_disk.is_some_and(|(old, old_wake)| coarse(old) == coarse(status) && old_wake == wake);
-    (!unchanged).then(|| Head {
-        status,
-        wake,
-        state: (!run.is_live() && !status.is_final()).then(|| journal::encode_state(run)),
-    })
+    }
 }

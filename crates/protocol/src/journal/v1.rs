@@ -123,6 +123,7 @@ pub struct State {
     pub slice: u32,
     pub began: bool,
     pub losses: u32,
+    pub deadlines: u32,
     pub clock_ms: u64,
     /// Path, key, kind.
     pub open: Vec<(String, String, EffectKind)>,

@@ -12,7 +12,6 @@ use bivouac_protocol::{
     frame::{CancelMode, InFrame, OutFrame, Status},
 };
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -30,6 +29,7 @@ pub(crate) struct NewTask {
 }
 
 struct Task {
+    id: u32,
     future: Boxed<()>,
     scope: Arc<Scope>,
     owner: Option<Arc<TaskOwner>>,
@@ -39,7 +39,8 @@ struct Task {
 /// One attempt of a component.
 pub(crate) struct Attempt {
     core: Arc<Core>,
-    tasks: BTreeMap<u32, Task>,
+    /// In the order in which they were spawned, which is that of their numbers.
+    tasks: Vec<Task>,
     next_task: u32,
     result: Arc<Mutex<Option<Result<Json, Error>>>>,
 }
@@ -62,7 +63,7 @@ impl Attempt {
             let ended = body.await;
             *lock(&slot) = Some(ended);
         });
-        let mut attempt = Self { core, tasks: BTreeMap::new(), next_task: ROOT, result };
+        let mut attempt = Self { core, tasks: Vec::new(), next_task: ROOT, result };
         attempt.add(NewTask { future, scope: Scope::root() }, None);
         attempt
     }
@@ -105,7 +106,8 @@ impl Attempt {
     }
 
     fn poll(&mut self, id: u32) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(at) = self.position(id) else { return };
+        let task = &mut self.tasks[at];
         task.waker.queued.store(false, Ordering::Release);
         let waker = Waker::from(Arc::clone(&task.waker));
         let polled = self.core.poll_in(&task.scope, task.future.as_mut(), &mut Context::from_waker(&waker));
@@ -132,26 +134,27 @@ impl Attempt {
         ready.push(id);
         let waker = Arc::new(TaskWaker { task: id, queued: AtomicBool::new(true), ready });
         let NewTask { future, scope } = task;
-        self.tasks.insert(id, Task { future, scope, owner, waker });
+        self.tasks.push(Task { id, future, scope, owner, waker });
+    }
+
+    fn position(&self, id: u32) -> Option<usize> {
+        self.tasks.binary_search_by_key(&id, |task| task.id).ok()
     }
 
     fn remove(&mut self, id: u32) {
-        if let Some(task) = self.tasks.remove(&id) {
-            let owner = task.owner.clone();
-            drop(task);
-            if let Some(owner) = owner {
-                owner.task_ended();
-            }
+        let Some(at) = self.position(id) else { return };
+        let Task { future, owner, .. } = self.tasks.remove(at);
+        drop(future);
+        if let Some(owner) = owner {
+            owner.task_ended();
         }
     }
 
     /// Drops the tasks of steps that were dropped; doing so may drop further steps.
     fn drop_abandoned(&mut self) {
         loop {
-            let doomed = self.tasks.iter().find_map(|(&id, task)| {
-                task.owner.as_ref().is_some_and(|owner| owner.is_abandoned()).then_some(id)
-            });
-            match doomed {
+            let doomed = |task: &&Task| task.owner.as_ref().is_some_and(|owner| owner.is_abandoned());
+            match self.tasks.iter().find(doomed).map(|task| task.id) {
                 Some(id) => self.remove(id),
                 None => return,
             }
@@ -164,7 +167,7 @@ impl Attempt {
     }
 
     fn endless(&self, id: u32) -> Ending {
-        let scope = self.tasks.get(&id).map_or_else(|| "a task".to_owned(), |task| task.scope.describe());
+        let scope = self.position(id).map_or_else(|| "a task".to_owned(), |at| self.tasks[at].scope.describe());
         Ending::Failed(ErrorInfo::terminal(
             Code::CPU_LIMIT,
             format!(
@@ -177,7 +180,7 @@ impl Attempt {
     fn stalled(&self) -> ErrorInfo {
         let foreign = self.core.state().foreign_scopes();
         let message = if foreign.is_empty() {
-            let tasks: Vec<_> = self.tasks.values().map(|task| task.scope.describe()).collect();
+            let tasks: Vec<_> = self.tasks.iter().map(|task| task.scope.describe()).collect();
             format!("everything waits for something else in the component: {}", tasks.join(", "))
         } else {
             format!(
@@ -213,7 +216,11 @@ impl Attempt {
             Ending::Failed(error) => end(&mut frame, Status::Failed, error),
             Ending::Stalled(error) => end(&mut frame, Status::Stalled, error),
             Ending::Cancelled => {
-                end(&mut frame, Status::Cancelled, ErrorInfo::terminal(Code::CANCELLED, "the run was cancelled at once"));
+                end(
+                    &mut frame,
+                    Status::Cancelled,
+                    ErrorInfo::terminal(Code::CANCELLED, "the run was cancelled at once"),
+                );
             }
         }
         frame
@@ -236,7 +243,8 @@ impl Attempt {
 
     /// Drops every task and forgets what was open.
     fn clear(&mut self) {
-        while let Some((_, task)) = self.tasks.pop_first() {
+        // The first in order first, so that what they cancel comes out the same each time.
+        for task in std::mem::take(&mut self.tasks) {
             drop(task);
         }
         let spawned = std::mem::take(&mut self.core.state().spawned);

@@ -40,7 +40,8 @@ pub(crate) struct State {
     pub(crate) current: Arc<Scope>,
     /// Why the attempt cannot go on.
     pub(crate) fatal: Option<ErrorInfo>,
-    memo_steps: BTreeMap<StepKey, StepResult>,
+    /// What earlier attempts recorded; taken out once, since a step's key is used once in an attempt.
+    memo_steps: BTreeMap<Box<str>, Option<StepResult>>,
     pub(crate) effects: Effects,
     /// What this turn says besides its effects.
     pub(crate) out: Out,
@@ -51,7 +52,7 @@ pub(crate) struct State {
     /// How often a future of the SDK answered "not yet": a scope whose future does so while this stands still awaits
     /// something foreign.
     pendings: u64,
-    foreign: BTreeMap<u32, Weak<Scope>>,
+    foreign: Vec<Weak<Scope>>,
 }
 
 /// A turn's effects, steps and notes, in the order in which they came.
@@ -110,6 +111,10 @@ impl Core {
     pub(crate) fn new(mut start: Start, turn: u64, now_ms: u64) -> Arc<Self> {
         let memo = std::mem::take(&mut start.memo);
         let auth = crate::AuthContext::from(&start.auth);
+        let mut memo_steps = BTreeMap::new();
+        for (key, result) in memo.steps {
+            memo_steps.insert(key.as_str().into(), Some(result));
+        }
         Arc::new(Self {
             auth,
             ready: Arc::default(),
@@ -119,14 +124,14 @@ impl Core {
                 cancel: None,
                 current: Scope::root(),
                 fatal: None,
-                memo_steps: memo.steps.into_iter().collect(),
+                memo_steps,
                 effects: Effects::new(memo.timers),
                 out: Out::default(),
                 spawned: Vec::new(),
                 abandoned: false,
                 next_scope: 1,
                 pendings: 0,
-                foreign: BTreeMap::new(),
+                foreign: Vec::new(),
             }),
             start,
         })
@@ -150,12 +155,13 @@ impl Core {
         let polled = future.poll(cx);
         let mut state = self.state();
         state.current = outer;
-        if polled.is_pending() && state.pendings == before {
-            state.foreign.insert(scope.id, Arc::downgrade(scope));
-        } else if !state.foreign.is_empty() {
-            state.foreign.remove(&scope.id);
+        if !state.foreign.is_empty() {
+            state.foreign.retain(|other| other.upgrade().is_some_and(|other| other.id != scope.id));
         }
         if polled.is_pending() {
+            if state.pendings == before {
+                state.foreign.push(Arc::downgrade(scope));
+            }
             state.pendings += 1;
         }
         polled
@@ -189,7 +195,7 @@ impl Core {
                 return StepStart::Never;
             }
         };
-        if let Some(result) = state.memo_steps.remove(&StepKey::new(&*key)) {
+        if let Some(result) = state.memo_steps.get_mut(&*key).and_then(Option::take) {
             parent.close(item);
             return StepStart::Known(result);
         }
@@ -256,7 +262,7 @@ impl State {
 
     /// Where something foreign is awaited, as a person reads it.
     pub(crate) fn foreign_scopes(&self) -> Vec<String> {
-        self.foreign.values().filter_map(Weak::upgrade).map(|scope| scope.describe()).collect()
+        self.foreign.iter().filter_map(Weak::upgrade).map(|scope| scope.describe()).collect()
     }
 
     pub(crate) fn count_pending(&mut self) {

@@ -2,7 +2,7 @@
 
 use super::{
     core::{Core, State},
-    scope::{Opening, Scope},
+    scope::{Counts, Opening, Scope},
 };
 use crate::error::Error;
 use bivouac_protocol::{
@@ -11,7 +11,6 @@ use bivouac_protocol::{
 };
 use bytes::Bytes;
 use std::{
-    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -62,12 +61,14 @@ impl Resolved {
 
 /// What is open, and when timers of earlier attempts are due.
 pub(crate) struct Effects {
-    open: BTreeMap<u32, OpenEffect>,
-    timers: BTreeMap<EffectKey, u64>,
+    /// In the order in which they were asked for, which is that of their numbers.
+    open: Vec<OpenEffect>,
+    timers: Counts,
     next: u32,
 }
 
 struct OpenEffect {
+    id: u32,
     path: Path,
     kind: Kind,
     asked_in: u64,
@@ -80,26 +81,32 @@ struct OpenEffect {
 
 impl Effects {
     pub(crate) fn new(timers: Vec<(EffectKey, u64)>) -> Self {
-        Self { open: BTreeMap::new(), timers: timers.into_iter().collect(), next: 0 }
+        let mut due = Counts::new();
+        for (key, due_ms) in timers {
+            due.insert(key.as_str().into(), due_ms);
+        }
+        Self { open: Vec::new(), timers: due, next: 0 }
     }
 
     /// Takes a delivered outcome; one for a path that is not open is of no interest any more.
     pub(crate) fn deliver(&mut self, path: &Path, outcome: Outcome, attachments: &[Bytes]) {
-        let Some((&id, open)) = self.open.iter_mut().find(|(_, open)| open.path == *path && open.resolved.is_none())
-        else {
-            return;
-        };
+        let Some(at) = self.open.iter().position(|open| open.path == *path && open.resolved.is_none()) else { return };
+        let open = &mut self.open[at];
         if open.detached {
-            self.open.remove(&id);
+            self.open.remove(at);
             return;
         }
         open.resolved = Some(Resolved { outcome, attachments: attachments.to_vec() });
         open.waker.wake_by_ref();
     }
 
+    fn position(&self, id: u32) -> Option<usize> {
+        self.open.binary_search_by_key(&id, |open| open.id).ok()
+    }
+
     /// Whether a future waits for an outcome.
     pub(crate) fn any_awaited(&self) -> bool {
-        self.open.values().any(|open| open.resolved.is_none() && !open.detached)
+        self.open.iter().any(|open| open.resolved.is_none() && !open.detached)
     }
 }
 
@@ -107,7 +114,7 @@ impl State {
     /// The run is to end in grace: waits fail, deadlines are forgotten, all else goes on.
     pub(crate) fn cancel_waits(&mut self) {
         let mut forgotten = Vec::new();
-        for (&id, open) in &mut self.effects.open {
+        for open in &mut self.effects.open {
             if open.resolved.is_some() || open.kind == Kind::Plain {
                 continue;
             }
@@ -118,7 +125,7 @@ impl State {
                 open.detached = true;
                 open.waker.wake_by_ref();
             } else {
-                forgotten.push(id);
+                forgotten.push(open.id);
             }
         }
         for id in forgotten {
@@ -127,7 +134,8 @@ impl State {
     }
 
     fn release(&mut self, id: u32) -> Option<OpenEffect> {
-        let open = self.effects.open.remove(&id)?;
+        let at = self.effects.position(id)?;
+        let open = self.effects.open.remove(at);
         open.scope.close(open.item);
         Some(open)
     }
@@ -151,7 +159,7 @@ impl State {
 
     /// What is still open when the attempt ends: writes to memory go with its commit, all else is cancelled.
     pub(crate) fn end_effects(&mut self) {
-        for (_, open) in std::mem::take(&mut self.effects.open) {
+        for open in std::mem::take(&mut self.effects.open) {
             if !open.detached {
                 self.withdraw(open);
             }
@@ -205,7 +213,7 @@ impl Core {
         if let Op::Sleep { until_ms, .. } = &mut op
             && kind != Kind::Plain
         {
-            *until_ms = state.effects.timers.get(&key).copied();
+            *until_ms = state.effects.timers.get(key.as_str()).copied();
             let due = until_ms.is_some_and(|due| due <= state.now_ms);
             if due || state.cancel.is_some() {
                 scope.close(item);
@@ -229,14 +237,12 @@ impl Core {
         }
         let path = Path::new(scope.item_path(item));
         let id = state.effects.next;
-        state.effects.next = id.wrapping_add(1);
+        state.effects.next += 1;
         state.out.effects.push(Effect { path: path.clone(), key, op });
         let asked_in = state.turn;
         let waker = waker.clone();
-        state
-            .effects
-            .open
-            .insert(id, OpenEffect { path, kind, asked_in, scope, item, detached, resolved: None, waker });
+        let open = OpenEffect { id, path, kind, asked_in, scope, item, detached, resolved: None, waker };
+        state.effects.open.push(open);
         Opened::Open(id)
     }
 
@@ -305,10 +311,11 @@ impl Future for EffectFuture {
             }
             Phase::Open(id) => {
                 let mut state = self.core.state();
-                let Some(open) = state.effects.open.get_mut(&id) else {
+                let Some(at) = state.effects.position(id) else {
                     state.count_pending();
                     return Poll::Pending;
                 };
+                let open = &mut state.effects.open[at];
                 if open.resolved.is_none() {
                     open.waker.clone_from(cx.waker());
                     state.count_pending();

@@ -43,6 +43,9 @@ pub(crate) enum Opening {
     Group(&'static str),
 }
 
+/// Numbers by text; one type for all such maps, because each costs a module several kilobytes.
+pub(super) type Counts = BTreeMap<Box<str>, u64>;
+
 #[derive(Default)]
 struct Counters {
     /// Everything that started here.
@@ -51,8 +54,8 @@ struct Counters {
     /// behind it in the next attempt.
     groups: u32,
     open: Option<(u32, Opening)>,
-    digests: BTreeMap<Digest, u32>,
-    names: BTreeMap<Box<str>, u32>,
+    digests: Counts,
+    names: Counts,
     random: Option<Box<ChaCha20Rng>>,
 }
 
@@ -174,12 +177,10 @@ impl Scope {
 
     /// The key of an effect with these arguments, which is counted among its equals.
     pub(crate) fn digest_key(&self, generation: u32, digest: Digest) -> String {
-        let mut counters = lock(&self.counters);
-        let count = counters.digests.entry(digest).or_default();
-        *count += 1;
+        let digest = digest.text();
         let mut key = self.key_prefix(generation);
-        key.push_str(&digest.text());
-        push_number(&mut key, "#", *count);
+        key.push_str(&digest);
+        push_number(&mut key, "#", count(&mut lock(&self.counters).digests, &digest));
         key
     }
 
@@ -192,7 +193,7 @@ impl Scope {
 
     fn key_prefix(&self, generation: u32) -> String {
         let mut key = String::with_capacity(self.key.len() + 40);
-        push_number(&mut key, "", generation);
+        push_number(&mut key, "", u64::from(generation));
         key.push('/');
         if !self.key.is_empty() {
             key.push_str(&self.key);
@@ -203,16 +204,15 @@ impl Scope {
 
     fn step_key(&self, counters: &mut Counters, name: &str) -> Arc<str> {
         let escaped = escape(name);
-        let count = counters.names.entry(name.into()).or_default();
-        *count += 1;
+        let count = count(&mut counters.names, name);
         let mut key = String::with_capacity(self.key.len() + escaped.len() + 4);
         if !self.key.is_empty() {
             key.push_str(&self.key);
             key.push('/');
         }
         key.push_str(&escaped);
-        if *count > 1 {
-            push_number(&mut key, "#", *count);
+        if count > 1 {
+            push_number(&mut key, "#", count);
         }
         key.into()
     }
@@ -259,7 +259,17 @@ fn within(prefix: &str, label: std::fmt::Arguments<'_>) -> Box<str> {
     text.into()
 }
 
-fn push_number(text: &mut String, before: &str, number: u32) {
+/// Counts a text among its equals, from 1.
+fn count(counts: &mut Counts, text: &str) -> u64 {
+    if let Some(count) = counts.get_mut(text) {
+        *count += 1;
+        return *count;
+    }
+    counts.insert(text.into(), 1);
+    1
+}
+
+fn push_number(text: &mut String, before: &str, number: u64) {
     write!(text, "{before}{number}").expect("text grows in memory");
 }
 

@@ -133,10 +133,9 @@ pub(crate) fn resolved(resolution: Resolution) -> Outcome {
     match resolution {
         Resolution::Fired | Resolution::Written => Outcome::Ok(Json::null()),
         // No operation of this revision waits for a signal, so none can be delivered.
-        Resolution::Signal { .. } => Outcome::Err(ErrorInfo::terminal(
-            Code::OP_UNSUPPORTED,
-            "this server does not deliver signals",
-        )),
+        Resolution::Signal { .. } => {
+            Outcome::Err(ErrorInfo::terminal(Code::OP_UNSUPPORTED, "this server does not deliver signals"))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     effects::{http::Exchange, memory},
     metrics::Metrics,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bivouac_engine::{Accepted, Event, Fence, Loss, MemoryScope, StepOutcome, Timestamp, Turn, memo::Memo};
 use bivouac_protocol::{
     Code, EffectKey, ErrorInfo, Json, Path, RunId,
@@ -23,7 +24,6 @@ use bivouac_protocol::{
 };
 use bivouac_store::StoreError;
 use bivouac_wasm_host::{DriveError, InstanceError};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -111,21 +111,15 @@ impl Slice {
         Self::try_begin(env, run, fence, accepted).map_err(|setback| setback.said(fence))
     }
 
-    fn try_begin(
-        env: &Env,
-        run: RunId,
-        fence: Fence,
-        accepted: Option<Arc<Accepted>>,
-    ) -> Result<Self, Setback> {
+    fn try_begin(env: &Env, run: RunId, fence: Fence, accepted: Option<Arc<Accepted>>) -> Result<Self, Setback> {
         let History { accepted, memo, turns } = match accepted {
             Some(accepted) => History { accepted, memo: Memo::default(), turns: Vec::new() },
             None => history(env, run, fence.attempt)?,
         };
         let deployment = env.deployments.load(&env.voice.driver, accepted.deployment)?;
-        let seed = env
-            .secrets
-            .open_seed(&accepted.seed)
-            .map_err(|error| Setback::Paused(ErrorInfo::terminal(Code::STORAGE_FAILED, format!("the run's seed: {error}"))))?;
+        let seed = env.secrets.open_seed(&accepted.seed).map_err(|error| {
+            Setback::Paused(ErrorInfo::terminal(Code::STORAGE_FAILED, format!("the run's seed: {error}")))
+        })?;
         let start = start_of(run, fence.attempt, &accepted, &memo, &seed)?;
         let first = turns.first().map_or_else(now, |turn| turn.now);
         Metrics::count(&env.metrics.instances);
@@ -277,7 +271,9 @@ impl Slice {
                     env.secrets.granted(&env.voice.driver, &self.accepted.environment, &granted.secrets)
                 };
                 match secrets {
-                    Err(error) => ErrorInfo::retryable(Code::STORAGE_FAILED, format!("secrets cannot be read: {error}")),
+                    Err(error) => {
+                        ErrorInfo::retryable(Code::STORAGE_FAILED, format!("secrets cannot be read: {error}"))
+                    }
                     Ok(secrets) => {
                         let exchange = Exchange {
                             request: request.clone(),
@@ -356,9 +352,8 @@ fn history(env: &Env, run: RunId, attempt: u32) -> Result<History, Setback> {
 }
 
 fn start_of(run: RunId, attempt: u32, accepted: &Accepted, memo: &Memo, seed: &[u8]) -> Result<Start, Setback> {
-    let damaged = |what: &str| {
-        Setback::Paused(ErrorInfo::terminal(Code::STORAGE_FAILED, format!("the run's {what} is damaged")))
-    };
+    let damaged =
+        |what: &str| Setback::Paused(ErrorInfo::terminal(Code::STORAGE_FAILED, format!("the run's {what} is damaged")));
     let (kind, name) = accepted.component.split_once('/').ok_or_else(|| damaged("component"))?;
     let kind = ComponentKind::parse(kind).ok_or_else(|| damaged("component"))?;
     let json = |bytes: &Bytes, what| Json::parse_bytes(bytes).map_err(|_| damaged(what));

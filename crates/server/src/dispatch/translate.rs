@@ -2,8 +2,7 @@
 
 use crate::effects::memory::{MAX_NAME, MAX_VALUE};
 use bivouac_engine::{
-    Effect, EffectKind, End, MemoryScope, MemoryWrite, Step, StepOutcome, Timestamp,
-    Turn,
+    Effect, EffectKind, End, MemoryScope, MemoryWrite, Step, StepOutcome, Timestamp, Turn,
     event::{Delivery, Note},
 };
 use bivouac_protocol::{
@@ -116,7 +115,10 @@ fn write_of(op: &Op, scope: &MemoryScope) -> Result<MemoryWrite, ErrorInfo> {
         other => return Err(ErrorInfo::terminal(Code::INTERNAL, format!("`{}` writes no memory", other.name()))),
     };
     let too_large = |what: &str, limit: usize| {
-        ErrorInfo::terminal(Code::REQUEST_INVALID, format!("a memory's {what} may have {limit} bytes: keep less under one name"))
+        ErrorInfo::terminal(
+            Code::REQUEST_INVALID,
+            format!("a memory's {what} may have {limit} bytes: keep less under one name"),
+        )
     };
     if name.len() > MAX_NAME {
         return Err(too_large("name", MAX_NAME));
@@ -133,7 +135,10 @@ fn write_of(op: &Op, scope: &MemoryScope) -> Result<MemoryWrite, ErrorInfo> {
 
 fn check_limits(out: &OutFrame, limits: &Limits) -> Result<(), ErrorInfo> {
     let too_many = |what: &str, limit: u32| {
-        ErrorInfo::terminal(Code::TOO_MANY_EFFECTS, format!("a turn may have {limit} {what}: await some before starting more"))
+        ErrorInfo::terminal(
+            Code::TOO_MANY_EFFECTS,
+            format!("a turn may have {limit} {what}: await some before starting more"),
+        )
     };
     if out.effects.len() > limits.effects_per_turn as usize {
         return Err(too_many("effects", limits.effects_per_turn));
@@ -145,7 +150,10 @@ fn check_limits(out: &OutFrame, limits: &Limits) -> Result<(), ErrorInfo> {
     if let Some(long) = keys.chain(out.steps.iter().map(|(key, _)| key.as_str())).find(|key| key.len() > MAX_KEY) {
         return Err(ErrorInfo::terminal(
             Code::FRAME_INVALID,
-            format!("the path or key `{}...` has more than {MAX_KEY} bytes: use shorter names", long.chars().take(64).collect::<String>()),
+            format!(
+                "the path or key `{}...` has more than {MAX_KEY} bytes: use shorter names",
+                long.chars().take(64).collect::<String>()
+            ),
         ));
     }
     for (key, result) in &out.steps {
@@ -153,7 +161,10 @@ fn check_limits(out: &OutFrame, limits: &Limits) -> Result<(), ErrorInfo> {
         if size > limits.step_bytes as usize {
             return Err(ErrorInfo::terminal(
                 Code::STEP_TOO_LARGE,
-                format!("the value of the step {key} has {size} bytes, {} are allowed: return a reference instead", limits.step_bytes),
+                format!(
+                    "the value of the step {key} has {size} bytes, {} are allowed: return a reference instead",
+                    limits.step_bytes
+                ),
             ));
         }
     }
@@ -199,7 +210,11 @@ fn end_of(out: &OutFrame, limits: &Limits) -> Result<Option<End>, ErrorInfo> {
             if output.text().len() > limits.output_bytes as usize {
                 return Err(ErrorInfo::terminal(
                     Code::OUTPUT_TOO_LARGE,
-                    format!("the output has {} bytes, {} are allowed: return a reference instead", output.text().len(), limits.output_bytes),
+                    format!(
+                        "the output has {} bytes, {} are allowed: return a reference instead",
+                        output.text().len(),
+                        limits.output_bytes
+                    ),
                 ));
             }
             Some(End::Completed { output: Bytes::copy_from_slice(output.text().as_bytes()) })

@@ -132,12 +132,7 @@ impl ShardLoop {
         }
     }
 
-    fn start(
-        &mut self,
-        id: RunId,
-        accepted: Box<Accepted>,
-        reply: oneshot::Sender<Result<Started, StartError>>,
-    ) {
+    fn start(&mut self, id: RunId, accepted: Box<Accepted>, reply: oneshot::Sender<Result<Started, StartError>>) {
         let earlier = match &accepted.idempotency {
             None => Ok(None),
             Some((key, digest)) => match self.shard.pending_start(&accepted.environment, key) {
@@ -400,12 +395,12 @@ fn refuse(waiting: Waiting, error: &CommitError) {
     let full = matches!(error, CommitError::Full);
     match waiting {
         Waiting::Start(reply, _) => {
-            let _gone = reply
-                .send(Err(if full { StartError::StorageFull } else { StartError::Unknown(error.to_string()) }));
+            let _gone =
+                reply.send(Err(if full { StartError::StorageFull } else { StartError::Unknown(error.to_string()) }));
         }
         Waiting::Cancel(reply) => {
-            let _gone = reply
-                .send(Err(if full { CancelError::StorageFull } else { CancelError::Unknown(error.to_string()) }));
+            let _gone =
+                reply.send(Err(if full { CancelError::StorageFull } else { CancelError::Unknown(error.to_string()) }));
         }
     }
 }

@@ -20,14 +20,16 @@ impl Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| {
-            format!("`{text}` is not an address or a network: write `10.1.0.0/16` or `192.168.1.7`")
-        })?;
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| format!("`{text}` is not an address or a network: write `10.1.0.0/16` or `192.168.1.7`"))?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(longest), |prefix| {
-            prefix.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(|| {
-                format!("`{text}`: the part after `/` must be a number from 0 to {longest}")
-            })
+            prefix
+                .parse()
+                .ok()
+                .filter(|prefix| *prefix <= longest)
+                .ok_or_else(|| format!("`{text}`: the part after `/` must be a number from 0 to {longest}"))
         })?;
         Ok(Self { address, prefix })
     }
@@ -147,9 +149,25 @@ mod tests {
     fn private_addresses_are_refused_in_every_clothing() {
         let rules = AddressRules::default();
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1",
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fd00::1", "fe80::1", "2002:7f00:1::", "64:ff9b::7f00:1", "224.0.0.1",
-            "255.255.255.255", "::", "2001:db8::1", "198.18.0.1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "fd00::1",
+            "fe80::1",
+            "2002:7f00:1::",
+            "64:ff9b::7f00:1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "2001:db8::1",
+            "198.18.0.1",
         ] {
             assert!(!rules.permit(address.parse().unwrap()), "{address}");
         }

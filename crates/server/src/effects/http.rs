@@ -43,8 +43,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most headers of a request.
 pub const MAX_HEADERS: usize = 64;
 /// Headers that the host itself sets or that belong to one connection.
-const REFUSED_HEADERS: &[&str] =
-    &["host", "content-length", "connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive", "proxy-authorization"];
+const REFUSED_HEADERS: &[&str] = &[
+    "host",
+    "content-length",
+    "connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "trailer",
+    "keep-alive",
+    "proxy-authorization",
+];
 
 /// Performs `http` effects for all deployments.
 #[derive(Clone)]
@@ -172,7 +181,9 @@ impl HttpEffects {
         let headers = head
             .headers
             .iter()
-            .filter(|(name, _)| !matches!(**name, header::CONNECTION | header::TRANSFER_ENCODING | header::CONTENT_LENGTH))
+            .filter(|(name, _)| {
+                !matches!(**name, header::CONNECTION | header::TRANSFER_ENCODING | header::CONTENT_LENGTH)
+            })
             .map(|(name, value)| {
                 let value = redact(&String::from_utf8_lossy(value.as_bytes()), &exchange.secrets);
                 (name.as_str().to_owned(), value)
@@ -196,10 +207,13 @@ fn neutral_body(body: Bytes, is_json: bool, secrets: &BTreeMap<String, Opened>) 
 
 /// Replaces exact echoes of secrets, before anything is recorded.
 fn redact(text: &str, secrets: &BTreeMap<String, Opened>) -> String {
-    secrets.iter().filter(|(_, secret)| !secret.value.reveal().is_empty()).fold(text.to_owned(), |text, (name, secret)| {
-        let value = secret.value.reveal();
-        if text.contains(value) { text.replace(value, &format!("[secret {name}]")) } else { text }
-    })
+    secrets.iter().filter(|(_, secret)| !secret.value.reveal().is_empty()).fold(
+        text.to_owned(),
+        |text, (name, secret)| {
+            let value = secret.value.reveal();
+            if text.contains(value) { text.replace(value, &format!("[secret {name}]")) } else { text }
+        },
+    )
 }
 
 fn fill_headers(headers: &mut http::HeaderMap, exchange: &Exchange, host: &str) -> Result<(), ErrorInfo> {
@@ -230,20 +244,25 @@ fn fill_parts(parts: &[Part], exchange: &Exchange, host: &str) -> Result<String,
         match part {
             Part::Text(plain) => text.push_str(plain),
             Part::Secret { secret: name } => {
-                let refused = |why: &str| ErrorInfo::terminal(Code::SECRET_NOT_GRANTED, format!("the secret `{name}` {why}"));
+                let refused =
+                    |why: &str| ErrorInfo::terminal(Code::SECRET_NOT_GRANTED, format!("the secret `{name}` {why}"));
                 if !exchange.grants.secrets.contains(name) {
-                    return Err(refused(&format!("was not granted to the deployment: deploy with --grant secret={name}")));
+                    return Err(refused(&format!(
+                        "was not granted to the deployment: deploy with --grant secret={name}"
+                    )));
                 }
-                let secret = exchange
-                    .secrets
-                    .get(name)
-                    .ok_or_else(|| refused(&format!("is not set in this environment: bivouac secrets set {name} --host {host}")))?;
+                let secret = exchange.secrets.get(name).ok_or_else(|| {
+                    refused(&format!("is not set in this environment: bivouac secrets set {name} --host {host}"))
+                })?;
                 // A secret is bound to hosts by name; which port a service listens on says nothing about whose it is.
                 let bound = secret.hosts.iter().any(|pattern| {
                     super::address::matches(&format!("{}:*", pattern.trim_end_matches(":*")), host, 0, 0)
                 });
                 if !bound {
-                    return Err(refused(&format!("may not be sent to `{host}`: it is bound to {}", secret.hosts.join(", "))));
+                    return Err(refused(&format!(
+                        "may not be sent to `{host}`: it is bound to {}",
+                        secret.hosts.join(", ")
+                    )));
                 }
                 text.push_str(secret.value.reveal());
             }

@@ -29,13 +29,7 @@ pub(crate) fn read(reader: &dyn Reader, shard: &Shard, run: RunId, scope: &Memor
     )
 }
 
-fn load(
-    reader: &dyn Reader,
-    shard: &Shard,
-    run: RunId,
-    scope: &MemoryScope,
-    name: &str,
-) -> Result<Json, StoreError> {
+fn load(reader: &dyn Reader, shard: &Shard, run: RunId, scope: &MemoryScope, name: &str) -> Result<Json, StoreError> {
     let value: Option<Bytes> = match shard.uncommitted(run, scope, name) {
         Some(own) => own,
         None => reader.memory(scope, name)?,
@@ -47,13 +41,7 @@ fn load(
     }
 }
 
-fn list(
-    reader: &dyn Reader,
-    shard: &Shard,
-    run: RunId,
-    scope: &MemoryScope,
-    prefix: &str,
-) -> Result<Json, StoreError> {
+fn list(reader: &dyn Reader, shard: &Shard, run: RunId, scope: &MemoryScope, prefix: &str) -> Result<Json, StoreError> {
     let mut names: BTreeSet<String> = reader.memory_names(scope, prefix, MAX_NAMES)?.into_iter().collect();
     for (name, kept) in shard.uncommitted_names(run, scope, prefix) {
         if kept {

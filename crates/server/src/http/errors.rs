@@ -6,7 +6,7 @@
 use crate::{
     deployments::{DeployError, LoadError},
     driver::{CancelError, StartError},
-    http::{App, AboutRun, object::Object},
+    http::{AboutRun, App, object::Object},
     secrets::SetError,
 };
 use axum::{
@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bivouac_protocol::{Code, RunId};
-use bivouac_store::{CommitError, StoreError, envelope::EnvelopeError};
+use bivouac_store::{CommitError, StoreError, blobs::BlobError, envelope::EnvelopeError};
 use bivouac_wasm_host::ModuleError;
 
 /// How long a client should wait before it asks an overloaded server again, in seconds.
@@ -205,8 +205,7 @@ fn shutting_down() -> ApiError {
 impl From<ModuleError> for ApiError {
     fn from(error: ModuleError) -> Self {
         let info = error.info();
-        let status =
-            if info.retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNPROCESSABLE_ENTITY };
+        let status = if info.retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNPROCESSABLE_ENTITY };
         Self::new(status, info.code.clone(), info.message.clone())
     }
 }
@@ -216,8 +215,9 @@ impl From<LoadError> for ApiError {
         match error {
             LoadError::NotFound(id) => Self::not_found(format!("deployment {id} does not exist")),
             LoadError::Store(error) => error.into(),
+            LoadError::Blob(error) => Self::internal("reading the deployment's module", &error),
             // Not the client's fault: what was deployed cannot be executed by this process.
-            LoadError::NotInProcess { .. } | LoadError::Module { .. } => {
+            LoadError::NotInProcess { .. } | LoadError::Module { .. } | LoadError::Missing(_) | LoadError::Blob(_) => {
                 tracing::error!(%error, error.code = "MODULE_INVALID", "a deployment cannot be used");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::MODULE_INVALID, error.to_string())
             }
@@ -235,6 +235,7 @@ impl From<DeployError> for ApiError {
             }
             DeployError::NotAskedFor(..) => Self::bad_request(text),
             DeployError::RouteOwned { .. } => Self::conflict(Code::ROUTE_OWNED, text),
+            DeployError::Blob(BlobError::Full) => Self::storage_full(),
             DeployError::Blob(error) => Self::internal("keeping the module", &error),
             DeployError::Store(error) => error.into(),
             DeployError::Commit(CommitError::Conflict(why)) => Self::conflict(Code::IMMUTABLE_REF_CONFLICT, why),

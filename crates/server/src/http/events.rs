@@ -10,7 +10,6 @@ use crate::http::{
     auth::Caller,
     object::{Object, array},
     runs::{answer, find_run},
-    time::rfc3339,
 };
 use axum::{
     extract::{
@@ -87,13 +86,7 @@ pub struct Item {
 
 impl Item {
     fn new(event_type: impl Into<Cow<'static, str>>, data: &mut Object) -> Self {
-        Self {
-            event_type: event_type.into(),
-            data: data.finish().into(),
-            step_key: None,
-            input: None,
-            output: None,
-        }
+        Self { event_type: event_type.into(), data: data.finish().into(), step_key: None, input: None, output: None }
     }
 
     /// Whether no event follows.
@@ -341,11 +334,13 @@ pub(crate) fn walk(
     mut each: impl FnMut(&Item, Vec<u8>, Position),
 ) -> Result<Walked, StoreError> {
     let (mut given, mut bytes) = (0, 0);
+    // The event that was given last is read again: more may have come from it than fitted.
+    let mut read = from.seq.saturating_sub(1);
     loop {
-        // The event that was read last is read again: more may have come from it than fitted.
-        let chunk = reader.events(run, from.seq.saturating_sub(1), CHUNK)?;
+        let chunk = reader.events(run, read, CHUNK)?;
         let full = chunk.len() == CHUNK;
         for stored in chunk {
+            read = stored.seq;
             for (item, place) in after(kind, &stored, *from) {
                 if given >= limit || bytes >= MAX_PAGE_BYTES {
                     return Ok(Walked { more: true, last: false });
@@ -384,22 +379,18 @@ fn after(kind: &str, stored: &StoredEvent, from: Position) -> Vec<(Item, Positio
 
 /// Finds where an event with this `sequence` lies, by counting from the first.
 fn locate(reader: &dyn Reader, run: RunId, sequence: u64) -> Result<Position, StoreError> {
-    let mut place = Position::default();
+    let (mut place, mut read) = (Position::default(), 0);
     while place.sequence < sequence {
-        let chunk = reader.events(run, place.seq, CHUNK)?;
+        let chunk = reader.events(run, read, CHUNK)?;
         if chunk.is_empty() {
             break;
         }
         for stored in chunk {
-            let items = count(&stored.event) as u64;
-            let taken = items.min(sequence - place.sequence);
-            // An event that gives nothing leaves the place where it was; reading it again gives nothing again.
+            read = stored.seq;
+            let taken = (count(&stored.event) as u64).min(sequence - place.sequence);
             if taken > 0 {
                 let index = u32::try_from(taken - 1).unwrap_or(u32::MAX);
                 place = Position { sequence: place.sequence + taken, seq: stored.seq, index };
-            }
-            if place.sequence == sequence {
-                break;
             }
         }
     }
@@ -452,16 +443,4 @@ pub(crate) async fn list(
     let mut response = answer(StatusCode::OK, body.finish());
     response.extensions_mut().insert(AboutRun(run.id));
     Ok(response)
-}
-
-/// When a run began and ended, as its object says it.
-pub(crate) fn write_times(object: &mut Object, created: Timestamp, ended: Option<(Timestamp, bool)>) {
-    object.id("created_at", rfc3339(created));
-    if let Some((ended, failed)) = ended {
-        object.time("completed_at", ended);
-        if failed {
-            object.time("failed_at", ended);
-        }
-        object.put("duration_ms", &ended.0.saturating_sub(created.0));
-    }
 }

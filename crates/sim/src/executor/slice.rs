@@ -92,7 +92,9 @@ impl Slice {
     pub(super) fn replay(&mut self, run: RunId, fence: Fence, around: &mut Surroundings) -> Vec<Input> {
         let loaded = around.disk.load(run).and_then(|known| Ok((known, around.disk.events(run)?)));
         let (known, events) = match loaded {
-            Ok((Some(known), events)) if known.attempt() == fence.attempt && !known.status().is_none_or(|s| s.is_final()) => {
+            Ok((Some(known), events))
+                if known.attempt() == fence.attempt && !known.status().is_none_or(|s| s.is_final()) =>
+            {
                 (known, events)
             }
             Ok(_) => {

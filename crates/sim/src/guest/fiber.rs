@@ -289,9 +289,7 @@ impl Fiber {
         let result = match body.poll(drive) {
             Progress::Pending => return None,
             // The message tells what the body took, for whoever accounts for it.
-            Progress::Failed(error) => {
-                Err(ErrorInfo { message: Value::Array(body.whole_log()).to_string(), ..error })
-            }
+            Progress::Failed(error) => Err(ErrorInfo { message: Value::Array(body.whole_log()).to_string(), ..error }),
             Progress::Done => match fails.in_attempt(drive.start.attempt) {
                 Some(retryable) => Err(failed(retryable, &body.log)),
                 None => Ok(Value::Array(body.log.clone())),
@@ -407,6 +405,7 @@ impl Fiber {
                 self.ask(CALLS_WITH_END, op(), drive);
                 Some(Ok(None))
             }
+            Breach::SamePath if matches!(self.state, State::Waiting(_)) => None,
             Breach::SamePath => {
                 let path = self.ask(FIRST_OF_TWO, op(), drive);
                 let key = self.key(&op(), drive);

@@ -43,10 +43,9 @@ impl Grammar {
             Event::Woken => (&[Place::Parked], Place::Live),
             Event::AttemptFailed { .. } => (&[Place::Live], Place::BackingOff),
             Event::Paused { .. } => (&[Place::Live], Place::Paused),
-            Event::SignalReceived { .. } | Event::CancelRequested { .. } => (
-                &[Place::Live, Place::Parked, Place::BackingOff, Place::Paused],
-                self.place,
-            ),
+            Event::SignalReceived { .. } | Event::CancelRequested { .. } => {
+                (&[Place::Live, Place::Parked, Place::BackingOff, Place::Paused], self.place)
+            }
             Event::Ended(_) => (&[Place::Live, Place::Parked, Place::BackingOff, Place::Paused], Place::Ended),
         };
         if !from.contains(&self.place) {
@@ -76,10 +75,10 @@ impl Grammar {
                 self.clock = turn.now.0;
                 (self.deadlines, self.losses) = (0, 0);
             }
-            Event::SliceLost { cause } => {
-                self.losses += 1;
-                self.deadlines += u32::from(*cause == Loss::Deadline);
-            }
+            Event::SliceLost { cause } => match cause {
+                Loss::Executor => self.losses += 1,
+                Loss::Deadline => self.deadlines += 1,
+            },
             Event::CancelRequested { .. } => self.cancels += 1,
             Event::Parked
             | Event::Woken

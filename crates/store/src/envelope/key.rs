@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The length of the key, in bytes.
-pub const KEY_LENGTH: usize = 32;
+const KEY_LENGTH: usize = 32;
 /// The largest key file that is read, in bytes.
 const MAX_KEY_FILE: u64 = 1024;
 
@@ -26,7 +26,9 @@ pub enum KeyError {
     #[error("the master key is not 32 bytes in base64 or hex: give one, for example from `openssl rand -base64 32`")]
     Malformed,
     /// The file can be read by others.
-    #[error("the master key {0} can be read by other users: `chmod 600` it, and think about whether it is still secret")]
+    #[error(
+        "the master key {0} can be read by other users: `chmod 600` it, and think about whether it is still secret"
+    )]
     Exposed(String),
     /// The system's source of randomness failed.
     #[error("no random bytes could be had from the system")]

@@ -123,7 +123,10 @@ impl Reader for Pool {
                 row.get(0)
             })?;
         let place = row::state_place(id);
-        packed.flatten().map(|packed| self.payloads.unpack(&place, &packed, || format!("the state of {id}"))).transpose()
+        packed
+            .flatten()
+            .map(|packed| self.payloads.unpack(&place, &packed, || format!("the state of {id}")))
+            .transpose()
     }
 
     fn events(&self, id: RunId, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {

@@ -28,7 +28,8 @@ fn migrate_through(db: &mut Connection, migrations: &[&str]) -> Result<(), Store
         return Err(StoreError::Newer { found, known });
     }
     for (format, migration) in (1..=known).zip(migrations).skip_while(|(format, _)| *format <= found) {
-        apply(db, format, migration).map_err(|error| database("cannot bring the database to its newest format", error))?;
+        apply(db, format, migration)
+            .map_err(|error| database("cannot bring the database to its newest format", error))?;
     }
     Ok(())
 }
@@ -43,8 +44,13 @@ fn apply(db: &mut Connection, format: u32, migration: &str) -> rusqlite::Result<
     transaction.commit()
 }
 
+/// The newest format that this build knows.
+pub(super) fn newest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
 /// The format on disk: 0 for a file without anything.
-fn format(db: &Connection) -> Result<u32, StoreError> {
+pub(super) fn format(db: &Connection) -> Result<u32, StoreError> {
     let read = |error| database("cannot read the format of the database", error);
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(read)?;
     if tables == 0 {
@@ -54,8 +60,7 @@ fn format(db: &Connection) -> Result<u32, StoreError> {
     if application != APPLICATION_ID {
         return Err(StoreError::Corrupt("bivouac.db is a database of another program".to_owned()));
     }
-    let format: Option<i64> =
-        db.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional().map_err(read)?;
+    let format: Option<i64> = db.query_row("SELECT format FROM meta", [], |row| row.get(0)).optional().map_err(read)?;
     format
         .and_then(|format| u32::try_from(format).ok())
         .filter(|format| *format > 0)

@@ -239,19 +239,15 @@ impl Writer {
     }
 
     fn update_head(&self, number: i64, transition: &Transition, head: &Head) -> Result<(), CommitError> {
+        let (status, wake) = (row::status_column(head.status), head.wake.map(row::instant));
+        let (ended, state) = (ended(transition, head.status), self.packed_state(transition)?);
         self.db
             .prepare_cached(
                 "UPDATE run SET status = ?2, wake = ?3, ended = ?4, state = coalesce(?5, state) WHERE number = ?1",
             )
-            .and_then(|mut update| {
-                let status = row::status_column(head.status);
-                let wake = head.wake.map(row::instant);
-                let state = self.packed_state(transition);
-                Ok(state.map(|state| update.execute(params![number, status, wake, ended(transition, head.status), state])))
-            })
-            .map_err(|error| refused(&error))??
-            .map_err(|error| refused(&error))?;
-        Ok(())
+            .and_then(|mut update| update.execute(params![number, status, wake, ended, state]))
+            .map(|_| ())
+            .map_err(|error| refused(&error))
     }
 
     fn packed_state(&self, transition: &Transition) -> Result<Option<Vec<u8>>, CommitError> {

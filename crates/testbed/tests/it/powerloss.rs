@@ -20,11 +20,13 @@ const LIFE: &str = "TESTBED_LIFE";
 const FOLDER: &str = "TESTBED_FOLDER";
 const SOON: Duration = Duration::from_secs(60);
 
+type Life = (&'static str, fn(&Path));
+
 /// Not a test by itself: the process that the tests below watch. It ends without closing anything.
 #[test]
 fn a_watched_life() {
     let (Ok(life), Ok(folder)) = (env::var(LIFE), env::var(FOLDER)) else { return };
-    let lives: &[(&str, fn(&Path))] = &[
+    let lives: &[Life] = &[
         ("unsynced", unsynced),
         ("file_only", file_only),
         ("synced", synced),

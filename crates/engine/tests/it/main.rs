@@ -1,0 +1,11 @@
+//! The engine through its public face: rules as tables, folds as properties, the journal as golden files.
+
+mod cancel;
+mod deliveries;
+mod fold;
+mod golden;
+mod help;
+mod output_commit;
+mod retries;
+mod turns;
+mod writes;

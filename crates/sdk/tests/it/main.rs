@@ -1,0 +1,12 @@
+//! The SDK through its public API: components on one side, frames on the other.
+#![expect(clippy::unwrap_used, reason = "what is not there fails the test")]
+
+mod attempts;
+mod cancel;
+mod driver;
+mod frames;
+mod kit;
+mod limits;
+mod macros;
+mod scopes;
+mod tasks;

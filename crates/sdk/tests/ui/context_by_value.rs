@@ -1,0 +1,8 @@
+use bivouac::prelude::*;
+
+#[bivouac::function]
+async fn hello(_ctx: Context, _input: ()) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}

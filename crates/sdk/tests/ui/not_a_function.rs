@@ -1,0 +1,4 @@
+#[bivouac::workflow]
+struct Hello;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use bivouac::prelude::*;
+
+#[bivouac::function]
+fn hello(_ctx: &Context, _input: ()) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}

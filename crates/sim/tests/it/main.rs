@@ -1,0 +1,4 @@
+//! A thousand worlds, without bugs and with.
+
+mod planted;
+mod seeds;
