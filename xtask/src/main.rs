@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod demo;
 mod edges;
 mod licences;
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Let the simulation try to break the engine
     Sim(sim::Arguments),
+    /// Kill a server with orders in flight and cut its power, again and again
+    Crash(crash::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Crash(arguments) => crash::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

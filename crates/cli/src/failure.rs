@@ -92,6 +92,11 @@ impl Failure {
         self.exit == Exit::Unreachable && self.sent
     }
 
+    /// The stable code, where the server named one.
+    pub(crate) fn code_text(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
     /// The failure in one line, for a list of findings.
     pub(crate) fn line(&self) -> String {
         match &self.why {

@@ -32,29 +32,10 @@ pub(crate) fn ago(then_ms: u64, now_ms: u64) -> String {
     }
 }
 
-/// An instant in UTC, to the second: `2026-11-21 02:06:36`.
-pub(crate) fn utc(ms: u64) -> String {
-    let (year, month, day) = date(ms / 86_400_000);
-    let second = ms / 1_000 % 86_400;
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
-}
-
 /// The time of day in UTC, to the millisecond: `02:06:36.123`.
 pub(crate) fn clock(ms: u64) -> String {
     let second = ms / 1_000 % 86_400;
     format!("{:02}:{:02}:{:02}.{:03}", second / 3_600, second / 60 % 60, second % 60, ms % 1_000)
-}
-
-/// Days since 1970 as a date of the Gregorian calendar. Source: Howard Hinnant, `civil_from_days`.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// A duration as it is typed: `30`, `30s`, `500ms`, `5m`, `2h`; seconds without a unit.
@@ -79,12 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_follow_the_calendar() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00");
-        assert_eq!(utc(951_782_399_000), "2000-02-28 23:59:59");
-        assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00");
-        assert_eq!(utc(951_868_800_000), "2000-03-01 00:00:00");
-        assert_eq!(utc(1_795_226_796_000), "2026-11-21 02:06:36");
+    fn the_time_of_day_is_shown_to_the_millisecond() {
         assert_eq!(clock(1_795_226_796_007), "02:06:36.007");
     }
 

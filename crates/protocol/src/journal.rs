@@ -22,9 +22,13 @@ pub enum JournalError {
 }
 
 const V1: u8 = 1;
+/// What most records fit into, in bytes: growing from nothing costs as much time as the encoding itself.
+const USUAL_RECORD: usize = 1024;
 
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_extend(record, vec![V1]).expect("records are plain data and memory does not refuse bytes")
+    let mut bytes = Vec::with_capacity(USUAL_RECORD);
+    bytes.push(V1);
+    postcard::to_extend(record, bytes).expect("records are plain data and memory does not refuse bytes")
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JournalError> {

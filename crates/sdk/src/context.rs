@@ -28,9 +28,9 @@ pub struct AuthContext {
     pub tenant: String,
 }
 
-impl From<&Auth> for AuthContext {
-    fn from(auth: &Auth) -> Self {
-        Self { app_name: auth.app.clone(), user_name: auth.user.clone(), tenant: auth.tenant.clone() }
+impl From<Auth> for AuthContext {
+    fn from(auth: Auth) -> Self {
+        Self { app_name: auth.app, user_name: auth.user, tenant: auth.tenant }
     }
 }
 

@@ -36,8 +36,6 @@ counters! {
     commits_failed
     /// Events written.
     events_written
-    /// Bytes of events before their envelope.
-    event_bytes
     /// Turns driven, replayed ones not counted.
     turns
     /// Turns replayed.

@@ -80,7 +80,8 @@ impl Executor {
     }
 
     fn obey(&mut self, id: (RunId, Fence), command: &Command, shard: &Shard, around: &mut Surroundings) {
-        if matches!(command, Command::Dispatch { .. }) {
+        if let Command::Dispatch { accepted, .. } = command {
+            around.check_dispatch(id.0, accepted.as_deref());
             self.slices.entry(id).or_insert_with(|| Slice::new(around));
             return;
         }

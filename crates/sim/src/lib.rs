@@ -1,4 +1,23 @@
 //! A virtual world that tries to break the engine.
+//!
+//! A world is one seed: machines that own a shard in turn or at once ([`owner`], the server's loop instruction by
+//! instruction), executors with scripted guests ([`executor`], [`guest`], [`program`]), clients ([`clients`]), a disk
+//! ([`store`]), a target of effects ([`outside`]), a clock, and weather ([`faults`]). Everything happens in one thread, in
+//! an order that the seed's dice decide ([`dice`]); nothing reads a clock or iterates in random order, so that a seed is
+//! the same world every time. First the weather is bad; then it clears, and whatever was accepted has to end ([`world`]).
+//!
+//! [`model`] watches. It folds the disk by itself and checks every commit, every effect that leaves, every answer, and
+//! at the end every run against what its program may end with ([`reference`]). It never tells the engine anything. So
+//! that one can believe it, bugs can be planted ([`Planted`]), and each must be found.
+//!
+//! A seed that breaks a rule is told line by line: `SEED=n cargo run -p bivouac-sim --example sim`.
+//!
+//! # Examples
+//! ```
+//! let report = bivouac_sim::simulate(1, None);
+//! assert_eq!(report.violation, None);
+//! ```
+
 #![warn(missing_docs)]
 
 pub mod clients;

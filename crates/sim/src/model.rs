@@ -36,6 +36,8 @@ const REPEATED_AFTER_LOSS: u32 = bivouac_engine::run::MAX_LOSSES;
 pub enum Check {
     /// Acknowledged means on disk.
     Acknowledged,
+    /// One idempotency key starts one run.
+    Started,
     /// Nothing leaves before what led to it is on disk.
     OutputCommit,
     /// The journal has no gap, and folding it gives the live state.
@@ -98,6 +100,7 @@ pub enum Promise {
 #[derive(Debug, Default)]
 pub struct Model {
     runs: BTreeMap<RunId, Known>,
+    starts: BTreeMap<Box<str>, RunId>,
     promises: Vec<Promise>,
     violation: Option<Violation>,
 }
@@ -225,6 +228,10 @@ impl Model {
             Event::Accepted(accepted) => {
                 let number = std::str::from_utf8(&accepted.input).ok().and_then(|text| text.parse().ok());
                 self.known(id).program = number.map(|number| Arc::new(Program::numbered(number)));
+                if let Some((key, _)) = &accepted.idempotency {
+                    let other = *self.starts.entry(key.clone()).or_insert(id);
+                    self.require(other == id, Check::Started, || format!("{id} and {other} were started as {key}"));
+                }
             }
             Event::Turn(turn) => self.turn(id, turn),
             Event::SignalReceived { id: sender, .. } => {
@@ -430,7 +437,11 @@ impl Model {
     }
 
     /// Time acted on the shard: whose grace is over, has ended.
-    pub fn ticked(&mut self, shard: &Shard, now: Timestamp) {
+    pub fn ticked(&mut self, shard: &Shard, disk: &Disk, now: Timestamp) {
+        if shard.epoch() != disk.epoch {
+            // A replaced owner does not hear of cancels any more, and nothing of what it does counts.
+            return;
+        }
         let over = |known: &Known| known.grace_ends.is_some_and(|until| until <= now) && !known.grammar.has_ended();
         let late: Vec<RunId> = self.runs.iter().filter(|(_, known)| over(known)).map(|(id, _)| *id).collect();
         for id in late {

@@ -143,7 +143,7 @@ impl Owner {
             Instruction::Handle => self.handle(around),
             Instruction::Tick => {
                 self.shard.tick(around.now);
-                around.model.ticked(&self.shard, around.now);
+                around.model.ticked(&self.shard, &around.disk, around.now);
                 Instruction::Load
             }
             Instruction::Load => self.load(around),

@@ -11,7 +11,7 @@ use crate::{
     owner::Owner,
     store::Disk,
 };
-use bivouac_engine::{Event, Shard, ShardLimits, Timestamp};
+use bivouac_engine::{Accepted, Event, Shard, ShardLimits, Timestamp};
 use bivouac_protocol::RunId;
 use serde_json::Value;
 
@@ -71,6 +71,20 @@ impl Surroundings {
     pub fn ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets
+    }
+
+    /// A slice is dispatched: its run is on disk, and what comes along is what is there.
+    pub fn check_dispatch(&mut self, run: RunId, accepted: Option<&Accepted>) {
+        let first = self.disk.events(run).ok().and_then(|events| events.into_iter().next());
+        let fits = match (&first, accepted) {
+            (Some(Event::Accepted(on_disk)), Some(accepted)) => **on_disk == *accepted,
+            (first, None) => first.is_some(),
+            _ => false,
+        };
+        if !fits {
+            self.model
+                .blame(Check::OutputCommit, format!("{run}: it was dispatched, but it is not on disk as it began"));
+        }
     }
 
     /// A signal's payload, from the loop's memory or the disk.

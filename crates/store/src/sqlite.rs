@@ -53,8 +53,9 @@ pub const PAGE_SIZE: u32 = 4096;
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// Seals events, states and memory values with this key; without it they carry a digest only. What was written
-    /// with the key can be read only with the key; what was written without can be read in either case.
+    /// Seals events, states and memory values with this key; without it they carry a digest only. Heads stay open:
+    /// names of environments and components, statuses, times, idempotency keys, names of memory values. What was
+    /// written with the key can be read only with the key; what was written without can be read in either case.
     pub encrypt_payloads: Option<MasterKey>,
     /// The revision of the host, recorded with every new run.
     pub host_revision: u32,
@@ -74,8 +75,9 @@ impl Default for SqliteOptions {
 #[derive(Debug)]
 pub struct SqliteStore {
     checkpoints: Checkpointer,
-    writer: Writer,
+    /// Closed before the writer, which as the last one copies the log into the database and removes it.
     readers: Arc<Pool>,
+    writer: Writer,
     /// Let go of last.
     _lock: DirectoryLock,
 }
@@ -175,10 +177,11 @@ fn check_magic(path: &Path) -> Result<(), StoreError> {
 fn open_writer(path: &PathBuf, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let db = open(path, flags, BUSY_TIMEOUT)?;
-    let configure = || {
+    let mut mode = String::new();
+    let mut configure = || {
         // The page size counts only before the first table and before the log.
         db.pragma_update(None, "page_size", options.page_size)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
+        mode = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         db.pragma_update(None, "wal_autocheckpoint", 0)?;
         db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         if let Some(pages) = options.max_pages {
@@ -188,6 +191,12 @@ fn open_writer(path: &PathBuf, options: &SqliteOptions) -> Result<Connection, St
         Ok(())
     };
     configure().map_err(|error| database("cannot configure the database", error))?;
+    if mode != "wal" {
+        return Err(StoreError::Database {
+            doing: "cannot keep a write-ahead log",
+            message: format!("{} is on a file system without shared memory: use a local one", path.display()),
+        });
+    }
     Ok(db)
 }
 
@@ -206,4 +215,20 @@ fn open(path: &PathBuf, flags: OpenFlags, busy: Duration) -> Result<Connection, 
         Ok(db)
     };
     open().map_err(|error| database("cannot open the database", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_whose_sync_failed_fails_the_next_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(directory.path(), SqliteOptions::default()).unwrap();
+        let epoch = store.open_shard(0).unwrap().epoch;
+        let batch = Batch { shard: 0, epoch, lsn: 0, transitions: Vec::new() };
+        store.commit(&batch).unwrap();
+        store.checkpoints.fail();
+        assert!(matches!(store.commit(&batch), Err(CommitError::SyncFailed(_))));
+    }
 }

@@ -10,6 +10,7 @@
 //     POWERLOSS_IMAGE       the image; at the start it must hold a copy of the root. Left out: only counts
 //     POWERLOSS_OBJECTS     a scratch directory on the image's file system; needed with POWERLOSS_IMAGE
 //     POWERLOSS_COUNTS      a file that receives `struct counts`, readable while the process runs and after
+//     POWERLOSS_FULL        a file; while it exists, the disk is full: writes below the root fail with ENOSPC
 //     POWERLOSS_LATENCY_US  replaces each sync by a wait of so long (0: none); left out: the real sync
 //
 // How: each file has an *object*, its durable bytes under its inode number, in POWERLOSS_OBJECTS. An fsync of a file
@@ -73,7 +74,7 @@ static struct {
     int (*fallocate)(int, int, off_t, off_t);
 } real;
 
-static const char *root, *image, *objects;
+static const char *root, *image, *objects, *full;
 static size_t root_length;
 static long latency_us = -1;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -379,6 +380,7 @@ static void start(void) {
     root = getenv("POWERLOSS_ROOT");
     if (!root) return;
     root_length = strlen(root);
+    full = getenv("POWERLOSS_FULL");
     const char *text = getenv("POWERLOSS_LATENCY_US");
     if (text) latency_us = atol(text);
     text = getenv("POWERLOSS_COUNTS");
@@ -413,6 +415,13 @@ static int watched(int fd) {
     if (length < (ssize_t)root_length) return 0;
     path[length] = 0;
     return !strncmp(path, root, root_length) && (!path[root_length] || path[root_length] == '/') && !ignored(path);
+}
+
+// Whether a write is to fail for want of space. A real disk would still let a file's own blocks be written over.
+static int refused(int fd) {
+    if (!full || access(full, F_OK) != 0 || !watched(fd)) return 0;
+    errno = ENOSPC;
+    return 1;
 }
 
 static void written(int fd, off_t from, ssize_t length) {
@@ -541,18 +550,21 @@ int fdatasync(int fd) {
 
 ssize_t write(int fd, const void *from, size_t length) {
     pthread_once(&once, start);
+    if (refused(fd)) return -1;
     ssize_t done = real.write(fd, from, length);
     written_here(fd, done);
     return done;
 }
 ssize_t writev(int fd, const struct iovec *from, int parts) {
     pthread_once(&once, start);
+    if (refused(fd)) return -1;
     ssize_t done = real.writev(fd, from, parts);
     written_here(fd, done);
     return done;
 }
 ssize_t pwrite64(int fd, const void *from, size_t length, off64_t at) {
     pthread_once(&once, start);
+    if (refused(fd)) return -1;
     ssize_t done = real.pwrite(fd, from, length, at);
     written(fd, at, done);
     return done;
@@ -560,6 +572,7 @@ ssize_t pwrite64(int fd, const void *from, size_t length, off64_t at) {
 ssize_t pwrite(int fd, const void *from, size_t length, off_t at) { return pwrite64(fd, from, length, at); }
 ssize_t pwritev64(int fd, const struct iovec *from, int parts, off64_t at) {
     pthread_once(&once, start);
+    if (refused(fd)) return -1;
     ssize_t done = real.pwritev(fd, from, parts, at);
     written(fd, at, done);
     return done;
@@ -567,6 +580,7 @@ ssize_t pwritev64(int fd, const struct iovec *from, int parts, off64_t at) {
 ssize_t pwritev(int fd, const struct iovec *from, int parts, off_t at) { return pwritev64(fd, from, parts, at); }
 ssize_t pwritev64v2(int fd, const struct iovec *from, int parts, off64_t at, int flags) {
     pthread_once(&once, start);
+    if (refused(fd)) return -1;
     ssize_t done = real.pwritev2(fd, from, parts, at, flags);
     if (at == -1) written_here(fd, done);
     else written(fd, at, done);

@@ -103,6 +103,15 @@ pub fn count_only<'a>(command: &'a mut Command, root: &Path, counts: &Path) -> i
     Ok(command.env("LD_PRELOAD", library()?).env("POWERLOSS_ROOT", root).env("POWERLOSS_COUNTS", counts))
 }
 
+/// Lets a command run so that, while the file `full` exists, every write below `root` fails as on a full disk.
+///
+/// # Errors
+/// Where the shim cannot be compiled.
+pub fn fill_on_demand<'a>(command: &'a mut Command, root: &Path, full: &Path) -> io::Result<&'a mut Command> {
+    let root = root.canonicalize()?;
+    Ok(command.env("LD_PRELOAD", library()?).env("POWERLOSS_ROOT", root).env("POWERLOSS_FULL", full))
+}
+
 /// Reads a file of counts.
 ///
 /// # Errors

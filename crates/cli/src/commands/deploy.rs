@@ -5,7 +5,7 @@ use crate::{
     cli::Globals,
     client::Client,
     connection::Connection,
-    failure::{Failure, Result},
+    failure::Result,
     grants::{self, Grant, GrantArgs, Settled},
     module::{self, Built},
     output::{self, Style},
@@ -147,17 +147,21 @@ async fn upload(client: &Client, args: &DeployArgs, plan: &Plan, built: &Built) 
 
 /// A secret that is granted but not set fails at its first use, which may be far from here.
 async fn warn_of_unset_secrets(client: &Client, plan: &Plan) {
-    let granted: Vec<_> = plan.settled.granted.iter().filter_map(|grant| match grant {
-        Grant::Secret(name) => Some(name),
-        _ => None,
-    });
-    let granted: Vec<_> = granted.collect();
+    let granted: Vec<&String> = plan
+        .settled
+        .granted
+        .iter()
+        .filter_map(|grant| match grant {
+            Grant::Secret(name) => Some(name),
+            Grant::Host(_) | Grant::Memory => None,
+        })
+        .collect();
     if granted.is_empty() {
         return;
     }
     // A key may deploy without seeing secrets; then there is nothing to warn of.
     let Ok(set) = super::secrets::names(client, plan.environment.as_deref()).await else { return };
-    for name in granted.into_iter().filter(|name| !set.contains(name)) {
+    for name in granted.into_iter().filter(|name| !set.contains(*name)) {
         output::warn(&format!(
             "the secret {name} is granted but not set: bivouac secrets set {name} --host HOST < FILE"
         ));

@@ -20,8 +20,8 @@ fn the_run_itself_sees_its_uncommitted_write_and_another_does_not() {
     assert_eq!(owner.shard.uncommitted(run_id(), &scope(), "color"), Some(Some(Bytes::from_static(b"\"red\""))));
     assert_eq!(owner.shard.uncommitted(run_id(), &scope(), "size"), None);
     assert_eq!(owner.shard.uncommitted(RunId::new(1, 3, 1), &scope(), "color"), None);
-    let names: Vec<(&str, bool)> =
-        owner.shard.uncommitted_names(run_id(), &scope(), "co").map(|(n, kept)| (n, kept)).collect();
+    let scope = scope();
+    let names: Vec<(&str, bool)> = owner.shard.uncommitted_names(run_id(), &scope, "co").collect();
     assert_eq!(names, [("color", true)]);
 }
 

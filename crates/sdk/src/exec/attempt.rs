@@ -74,16 +74,30 @@ impl Attempt {
         state.turn = frame.turn;
         // Decreasing time would be the host's mistake; no timer is to pay for it.
         state.now_ms = state.now_ms.max(frame.now_ms);
-        for (path, outcome) in frame.deliver {
-            state.effects.deliver(&path, outcome, &frame.attachments);
-        }
-        if frame.cancel == Some(CancelMode::Grace) && state.cancel.is_none() {
-            state.cancel = Some(CancelMode::Grace);
-            state.cancel_waits();
-        }
         drop(state);
+        for (path, outcome) in frame.deliver {
+            let waker = self.core.state().effects.deliver(&path, outcome, &frame.attachments);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        if frame.cancel == Some(CancelMode::Grace) {
+            self.begin_grace();
+        }
         let ending = if frame.cancel == Some(CancelMode::Now) { Ending::Cancelled } else { self.run() };
         self.finish(ending)
+    }
+
+    fn begin_grace(&self) {
+        let mut state = self.core.state();
+        if state.cancel.replace(CancelMode::Grace).is_some() {
+            return;
+        }
+        let wakers = state.cancel_waits();
+        drop(state);
+        for waker in wakers {
+            waker.wake();
+        }
     }
 
     /// Polls what was woken until nothing is.

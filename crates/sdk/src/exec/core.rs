@@ -110,7 +110,7 @@ pub(crate) enum StepStart {
 impl Core {
     pub(crate) fn new(mut start: Start, turn: u64, now_ms: u64) -> Arc<Self> {
         let memo = std::mem::take(&mut start.memo);
-        let auth = crate::AuthContext::from(&start.auth);
+        let auth = crate::AuthContext::from(std::mem::take(&mut start.auth));
         let mut memo_steps = BTreeMap::new();
         for (key, result) in memo.steps {
             memo_steps.insert(key.as_str().into(), Some(result));

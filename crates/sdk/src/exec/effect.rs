@@ -79,6 +79,13 @@ struct OpenEffect {
     waker: Waker,
 }
 
+impl OpenEffect {
+    /// The waker, which is needed once: what is resolved is not waited for any more.
+    fn take_waker(&mut self) -> Waker {
+        std::mem::replace(&mut self.waker, Waker::noop().clone())
+    }
+}
+
 impl Effects {
     pub(crate) fn new(timers: Vec<(EffectKey, u64)>) -> Self {
         let mut due = Counts::new();
@@ -88,16 +95,18 @@ impl Effects {
         Self { open: Vec::new(), timers: due, next: 0 }
     }
 
-    /// Takes a delivered outcome; one for a path that is not open is of no interest any more.
-    pub(crate) fn deliver(&mut self, path: &Path, outcome: Outcome, attachments: &[Bytes]) {
-        let Some(at) = self.open.iter().position(|open| open.path == *path && open.resolved.is_none()) else { return };
+    /// Takes a delivered outcome; one for a path that is not open is of no interest any more. Gives who is to be woken,
+    /// once nothing is locked.
+    #[must_use]
+    pub(crate) fn deliver(&mut self, path: &Path, outcome: Outcome, attachments: &[Bytes]) -> Option<Waker> {
+        let at = self.open.iter().position(|open| open.path == *path && open.resolved.is_none())?;
         let open = &mut self.open[at];
         if open.detached {
             self.open.remove(at);
-            return;
+            return None;
         }
         open.resolved = Some(Resolved { outcome, attachments: attachments.to_vec() });
-        open.waker.wake_by_ref();
+        Some(open.take_waker())
     }
 
     fn position(&self, id: u32) -> Option<usize> {
@@ -111,9 +120,11 @@ impl Effects {
 }
 
 impl State {
-    /// The run is to end in grace: waits fail, deadlines are forgotten, all else goes on.
-    pub(crate) fn cancel_waits(&mut self) {
-        let mut forgotten = Vec::new();
+    /// The run is to end in grace: waits fail, deadlines are forgotten, all else goes on. Gives who is to be woken, once
+    /// nothing is locked.
+    #[must_use]
+    pub(crate) fn cancel_waits(&mut self) -> Vec<Waker> {
+        let (mut forgotten, mut wakers) = (Vec::new(), Vec::new());
         for open in &mut self.effects.open {
             if open.resolved.is_some() || open.kind == Kind::Plain {
                 continue;
@@ -123,7 +134,7 @@ impl State {
                 // Handed over here and now, so that dropping it untaken does not report it a second time.
                 open.resolved = Some(Resolved::new(Outcome::Err(cancelled())));
                 open.detached = true;
-                open.waker.wake_by_ref();
+                wakers.push(open.take_waker());
             } else {
                 forgotten.push(open.id);
             }
@@ -131,6 +142,7 @@ impl State {
         for id in forgotten {
             self.release(id);
         }
+        wakers
     }
 
     fn release(&mut self, id: u32) -> Option<OpenEffect> {
@@ -317,15 +329,18 @@ impl Future for EffectFuture {
                 };
                 let open = &mut state.effects.open[at];
                 if open.resolved.is_none() {
-                    open.waker.clone_from(cx.waker());
+                    // An old waker may be another combinator's, so it is dropped after the lock.
+                    let waker = (!open.waker.will_wake(cx.waker()))
+                        .then(|| std::mem::replace(&mut open.waker, cx.waker().clone()));
                     state.count_pending();
                     drop(state);
+                    drop(waker);
                     self.phase = Phase::Open(id);
                     return Poll::Pending;
                 }
-                let resolved = state.release(id).and_then(|open| open.resolved);
+                let open = state.release(id);
                 drop(state);
-                resolved.map_or(Poll::Pending, Poll::Ready)
+                open.and_then(|open| open.resolved).map_or(Poll::Pending, Poll::Ready)
             }
             Phase::Ended => self.core.pending(),
         }

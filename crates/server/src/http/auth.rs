@@ -8,10 +8,11 @@ use crate::{
     driver::{Driver, now},
     http::{ApiError, App},
     secrets::Secret,
+    start::DEFAULT_ENVIRONMENT,
 };
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{Extensions, HeaderMap, StatusCode, header, request},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request},
 };
 use bivouac_protocol::Code;
 use bivouac_store::{CommitError, ControlChange, KeyRecord, StoreError};
@@ -23,10 +24,10 @@ use std::{
 };
 use subtle::ConstantTimeEq as _;
 
-/// The environment that is there from the start.
-pub const DEFAULT_ENVIRONMENT: &str = "default";
 /// The shortest key that an operator may choose.
 pub const MIN_CHOSEN_KEY: usize = 32;
+/// Where an operator puts a key of his own choice.
+const ADMIN_KEY_VARIABLE: &str = "BIVOUAC_ADMIN_KEY";
 /// The longest key that is looked at.
 const MAX_KEY: usize = 512;
 /// What our keys begin with.
@@ -130,10 +131,7 @@ impl Caller {
 
     /// The environment that a control request works in: the caller's own, or for an administrator any.
     pub(crate) fn control_environment(&self, wanted: Option<&str>) -> Result<String, ApiError> {
-        let wanted = match wanted {
-            None => return Ok(self.environment().to_owned()),
-            Some(wanted) => wanted,
-        };
+        let Some(wanted) = wanted else { return Ok(self.environment().to_owned()) };
         if !is_name(wanted) {
             return Err(ApiError::bad_request(format!(
                 "`{}` is no environment's name: 1 to 64 letters, digits, `-` and `_`",
@@ -164,7 +162,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        app.keys.caller(&parts.headers, &parts.extensions)
+        app.keys.caller(&parts.headers, &parts.extensions, app.config.dev)
     }
 }
 
@@ -172,7 +170,7 @@ impl FromRequestParts<App> for Caller {
 pub struct Keys {
     by_id: RwLock<HashMap<String, Caller>>,
     /// Who sends what carries no key, from this machine in development.
-    developer: Option<Caller>,
+    developer: Caller,
 }
 
 impl std::fmt::Debug for Keys {
@@ -204,13 +202,13 @@ pub enum AdminKeyError {
 }
 
 impl Keys {
-    /// Reads the keys from the store. In development (`dev`), requests from this machine need none.
+    /// Reads the keys from the store.
     ///
     /// # Errors
     /// [`StoreError`] where the store cannot be read.
-    pub fn load(driver: &Driver, dev: bool) -> Result<Self, StoreError> {
+    pub fn load(driver: &Driver) -> Result<Self, StoreError> {
         let keys = driver.reader().keys()?.into_iter().map(|record| (record.id.clone(), Caller::new(record)));
-        Ok(Self { by_id: RwLock::new(keys.collect()), developer: dev.then(developer) })
+        Ok(Self { by_id: RwLock::new(keys.collect()), developer: developer() })
     }
 
     /// The environments that there are: the first one and those that keys belong to.
@@ -221,18 +219,14 @@ impl Keys {
         environments
     }
 
-    /// Makes sure that somebody can administrate the server: takes the key that the operator chose (`BIVOUAC_ADMIN_KEY`),
-    /// or makes one where there is none. A key that was made is returned, this once.
+    /// Makes sure that somebody can administrate the server: takes the operator's key from `BIVOUAC_ADMIN_KEY`, or makes
+    /// one where there is none. A key that was made is returned, this once.
     ///
     /// # Errors
     /// [`AdminKeyError`]; nothing is changed.
-    pub async fn ensure_admin(
-        &self,
-        driver: &Driver,
-        chosen: Option<&Secret>,
-    ) -> Result<Option<Secret>, AdminKeyError> {
-        if let Some(chosen) = chosen {
-            if let Some(record) = self.chosen_admin(plain(chosen.reveal()))? {
+    pub async fn ensure_admin(&self, driver: &Driver, environment: &str) -> Result<Option<String>, AdminKeyError> {
+        if let Ok(chosen) = std::env::var(ADMIN_KEY_VARIABLE) {
+            if let Some(record) = self.chosen_admin(plain(&chosen), environment)? {
                 self.put(driver, record).await?;
             }
             return Ok(None);
@@ -241,12 +235,12 @@ impl Keys {
             return Ok(None);
         }
         let text = generate()?;
-        self.put(driver, admin(&text, DEFAULT_ENVIRONMENT)).await?;
-        Ok(Some(Secret::new(text)))
+        self.put(driver, admin(&text, environment)).await?;
+        Ok(Some(text))
     }
 
     /// The record of a key that the operator chose; nothing where it is known already.
-    fn chosen_admin(&self, key: &str) -> Result<Option<KeyRecord>, AdminKeyError> {
+    fn chosen_admin(&self, key: &str, environment: &str) -> Result<Option<KeyRecord>, AdminKeyError> {
         if key.len() < MIN_CHOSEN_KEY {
             return Err(AdminKeyError::TooShort(key.len()));
         }
@@ -254,7 +248,7 @@ impl Keys {
             Some(record) if record.revoked.is_some() => Err(AdminKeyError::Revoked(record.id)),
             Some(record) if record.digest != digest(key) => Err(AdminKeyError::Taken(record.id)),
             Some(_) => Ok(None),
-            None => Ok(Some(admin(key, DEFAULT_ENVIRONMENT))),
+            None => Ok(Some(admin(key, environment))),
         }
     }
 
@@ -296,21 +290,19 @@ impl Keys {
         Ok(())
     }
 
-    /// Who sent a request with these headers.
+    /// Who sent a request with these headers. In development (`dev`), requests from this machine need no key.
     pub(crate) fn caller(&self, headers: &HeaderMap, extensions: &Extensions, dev: bool) -> Result<Caller, ApiError> {
         match presented(headers)? {
             Some(key) => self.authenticate(key).ok_or_else(|| {
                 unauthorized("the API key is not known or was revoked: list the keys with `bivouac keys ls`")
             }),
-            None => match &self.developer {
-                Some(developer) if is_local(headers, extensions) => Ok(developer.clone()),
-                Some(_) => Err(unauthorized(
-                    "only requests from this machine, and not from web pages of others, need no API key: send one in the header X-API-KEY or Authorization: Bearer",
-                )),
-                None => Err(unauthorized(
-                    "the request carries no API key: send one in the header X-API-KEY or Authorization: Bearer",
-                )),
-            },
+            None if dev && is_local(headers, extensions) => Ok(self.developer.clone()),
+            None if dev => Err(unauthorized(
+                "only requests from this machine, and not from web pages of others, need no API key: send one in the header X-API-KEY or Authorization: Bearer",
+            )),
+            None => Err(unauthorized(
+                "the request carries no API key: send one in the header X-API-KEY or Authorization: Bearer",
+            )),
         }
     }
 
@@ -357,7 +349,7 @@ fn is_local(headers: &HeaderMap, extensions: &Extensions) -> bool {
         let host = host.map_or(name, |(host, _)| host).trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     };
-    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or("?"));
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let host_fits = text(header::HOST).is_none_or(to_here);
     let origin_fits =
         text(header::ORIGIN).is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| to_here(host)));
@@ -424,11 +416,11 @@ mod tests {
         super::admin(key, DEFAULT_ENVIRONMENT)
     }
 
-    fn keys(dev: bool) -> (Keys, String) {
+    fn keys() -> (Keys, String) {
         let text = generate().unwrap();
         let caller = Caller::new(admin(&text));
         let by_id = RwLock::new(HashMap::from([(caller.key().to_owned(), caller)]));
-        (Keys { by_id, developer: dev.then(developer) }, text)
+        (Keys { by_id, developer: developer() }, text)
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -443,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_key_is_known_in_both_headers_and_with_the_foreign_prefix() {
-        let (keys, key) = keys(false);
+        let (keys, key) = keys();
         let none = Extensions::new();
         for pair in [
             ("x-api-key", key.clone()),
@@ -451,13 +443,13 @@ mod tests {
             ("authorization", format!("Bearer {key}")),
             ("authorization", format!("bearer {key}")),
         ] {
-            assert!(keys.caller(&headers(&[(pair.0, &pair.1)]), &none).is_ok(), "{pair:?}");
+            assert!(keys.caller(&headers(&[(pair.0, &pair.1)]), &none, false).is_ok(), "{pair:?}");
         }
     }
 
     #[test]
     fn a_wrong_secret_a_missing_key_and_another_scheme_are_unauthorized() {
-        let (keys, key) = keys(false);
+        let (keys, key) = keys();
         let wrong = format!("{}0", &key[..key.len() - 1]);
         let wrong = if wrong == key { format!("{}1", &key[..key.len() - 1]) } else { wrong };
         for pairs in [
@@ -467,42 +459,42 @@ mod tests {
             vec![("x-api-key", "bvk_")],
             vec![("x-api-key", "")],
         ] {
-            let error = keys.caller(&headers(&pairs), &from("127.0.0.1")).unwrap_err();
+            let error = keys.caller(&headers(&pairs), &from("127.0.0.1"), false).unwrap_err();
             assert_eq!(error.status(), StatusCode::UNAUTHORIZED, "{pairs:?}");
         }
     }
 
     #[test]
     fn in_development_only_programs_on_this_machine_need_no_key() {
-        let (keys, _) = keys(true);
+        let (keys, _) = keys();
         let local = from("127.0.0.1");
-        assert!(keys.caller(&headers(&[("host", "localhost:7420")]), &local).is_ok());
-        assert!(keys.caller(&headers(&[("host", "[::1]:7420")]), &from("::1")).is_ok());
-        assert!(keys.caller(&headers(&[("origin", "http://127.0.0.1:7420")]), &local).is_ok());
+        assert!(keys.caller(&headers(&[("host", "localhost:7420")]), &local, true).is_ok());
+        assert!(keys.caller(&headers(&[("host", "[::1]:7420")]), &from("::1"), true).is_ok());
+        assert!(keys.caller(&headers(&[("origin", "http://127.0.0.1:7420")]), &local, true).is_ok());
         for (pairs, peer) in [
             (vec![("host", "evil.example:7420")], "127.0.0.1"),
             (vec![("host", "localhost"), ("origin", "https://evil.example")], "127.0.0.1"),
             (vec![("host", "localhost"), ("origin", "null")], "127.0.0.1"),
             (vec![("host", "localhost")], "192.0.2.7"),
         ] {
-            assert!(keys.caller(&headers(&pairs), &from(peer)).is_err(), "{pairs:?} {peer}");
+            assert!(keys.caller(&headers(&pairs), &from(peer), true).is_err(), "{pairs:?} {peer}");
         }
-        assert!(keys.caller(&HeaderMap::new(), &Extensions::new()).is_err());
+        assert!(keys.caller(&HeaderMap::new(), &Extensions::new(), true).is_err());
     }
 
     #[test]
     fn a_key_of_the_operators_choice_is_long_and_taken_once() {
-        let (keys, key) = keys(false);
-        assert!(matches!(keys.chosen_admin("short"), Err(AdminKeyError::TooShort(5))));
-        assert_eq!(keys.chosen_admin(&key).unwrap(), None);
+        let (keys, key) = keys();
+        assert!(matches!(keys.chosen_admin("short", "e"), Err(AdminKeyError::TooShort(5))));
+        assert_eq!(keys.chosen_admin(&key, "e").unwrap(), None);
         let chosen = "0123456789012345678901234567890123456789";
-        let record = keys.chosen_admin(chosen).unwrap().unwrap();
+        let record = keys.chosen_admin(chosen, "e").unwrap().unwrap();
         assert!(!record.id.contains(&chosen[..8]), "no piece of the key is its public part");
     }
 
     #[test]
     fn a_scope_is_given_by_itself_or_by_admin() {
-        let (_, key) = keys(false);
+        let (_, key) = keys();
         let only_read = Caller::new(KeyRecord { scopes: vec!["read".to_owned()], ..admin(&key) });
         assert!(only_read.require(&[Scope::Run, Scope::Read]).is_ok());
         assert_eq!(only_read.require(&[Scope::Deploy]).unwrap_err().status(), StatusCode::FORBIDDEN);
@@ -511,7 +503,7 @@ mod tests {
 
     #[test]
     fn an_administrator_works_in_any_environment_and_others_in_their_own() {
-        let (_, key) = keys(false);
+        let (_, key) = keys();
         let deployer = Caller::new(KeyRecord { scopes: vec!["deploy".to_owned()], ..admin(&key) });
         assert_eq!(deployer.control_environment(None).unwrap(), DEFAULT_ENVIRONMENT);
         assert!(deployer.control_environment(Some("staging")).is_err());

@@ -217,7 +217,7 @@ impl From<LoadError> for ApiError {
             LoadError::Store(error) => error.into(),
             LoadError::Blob(error) => Self::internal("reading the deployment's module", &error),
             // Not the client's fault: what was deployed cannot be executed by this process.
-            LoadError::NotInProcess { .. } | LoadError::Module { .. } | LoadError::Missing(_) | LoadError::Blob(_) => {
+            LoadError::NotInProcess { .. } | LoadError::Module { .. } | LoadError::Missing(_) => {
                 tracing::error!(%error, error.code = "MODULE_INVALID", "a deployment cannot be used");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::MODULE_INVALID, error.to_string())
             }

@@ -444,3 +444,142 @@ pub(crate) async fn list(
     response.extensions_mut().insert(AboutRun(run.id));
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bivouac_engine::event::Delivery;
+    use bivouac_protocol::{Code, DeploymentId, EffectKey, Path as EffectPath, StepKey, key::Digest};
+
+    fn every_event() -> Vec<Event> {
+        let error = ErrorInfo::retryable(Code::TIMEOUT, "too slow");
+        vec![
+            Event::Accepted(Box::new(accepted())),
+            Event::Turn(Box::new(turn(1))),
+            Event::Turn(Box::new(turn(2))),
+            Event::AttemptStarted { attempt: 2 },
+            Event::Parked,
+            Event::Woken,
+            Event::SliceLost { cause: Loss::Executor },
+            Event::AttemptFailed { error: error.clone(), retry_at: Timestamp(1) },
+            Event::Paused { error: error.clone() },
+            Event::SignalReceived { name: "go".into(), id: "1".into(), payload: Bytes::from_static(b"{}") },
+            Event::CancelRequested { mode: CancelMode::Grace, until: Timestamp(1), reason: "x".into() },
+            Event::Ended(End::Completed { output: Bytes::from_static(b"1") }),
+            Event::Ended(End::Failed { error }),
+            Event::Ended(End::Cancelled { reason: "x".into() }),
+        ]
+    }
+
+    fn accepted() -> Accepted {
+        Accepted {
+            environment: "default".into(),
+            tenant: "".into(),
+            app: "app".into(),
+            user: "user".into(),
+            deployment: DeploymentId::from_u128(1),
+            component: "function/f".into(),
+            idempotency: None,
+            input: Bytes::from_static(b"[9007199254740993]"),
+            metadata: Bytes::new(),
+            seed: Bytes::from_static(b"never shown"),
+            patches: Vec::new(),
+            retries: None,
+        }
+    }
+
+    fn turn(n: u64) -> Turn {
+        let emit = |name: &str| {
+            let note = Note::Emit { name: name.to_owned(), data: Json::null() };
+            RecordedNote { visible: true, text: note.to_json().text().to_owned().into() }
+        };
+        let effect = |path: &str, kind| Effect {
+            path: EffectPath::from(path),
+            key: EffectKey::from("0/x#1"),
+            op: "sleep".into(),
+            digest: Digest::default(),
+            kind,
+        };
+        Turn {
+            n,
+            now: Timestamp(5),
+            frame: frame(),
+            delivered: ["1", "2"].map(|path| Delivery { path: path.into(), signal: None }).into(),
+            cancel: None,
+            effects: vec![effect("3", EffectKind::Safe), effect("4", EffectKind::Timer { due: Timestamp(9) })],
+            steps: vec![Step { key: StepKey::from("a"), outcome: StepOutcome::Ok(Bytes::from_static(b"{}")) }],
+            cancels: vec!["5".into()],
+            notes: vec![
+                emit("mine"),
+                emit("run.failed"),
+                RecordedNote { visible: false, text: Bytes::from_static(b"?") },
+            ],
+        }
+    }
+
+    fn frame() -> Bytes {
+        let outcomes = [Outcome::Ok(Json::null()), Outcome::Err(ErrorInfo::terminal(Code::HOST_NOT_GRANTED, "no"))];
+        let deliver = ["1".into(), "2".into()].into_iter().zip(outcomes).collect();
+        InFrame { deliver, ..InFrame::new(2, 5) }.encode()
+    }
+
+    #[test]
+    fn every_recorded_event_gives_as_many_events_as_are_counted() {
+        for event in every_event() {
+            assert_eq!(project("function", &event).len(), count(&event), "{}", event.kind());
+        }
+    }
+
+    #[test]
+    fn every_event_is_json_in_any_place_and_shows_no_seed() {
+        for item in every_event().iter().flat_map(|event| project("function", event)) {
+            let json = item.json(RunId::from_u128(7), Timestamp(1), Position::default());
+            let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(value["event_type"], &*item.event_type);
+            assert!(!String::from_utf8(json).unwrap().contains("never shown"));
+        }
+    }
+
+    #[test]
+    fn a_turn_is_told_in_the_order_in_which_it_happened() {
+        let types = |n| -> Vec<_> {
+            project_turn("workflow", &turn(n)).into_iter().map(|item| item.event_type.into_owned()).collect()
+        };
+        let second = [
+            "effect.completed",
+            "effect.failed",
+            "step.completed",
+            "mine",
+            "emit",
+            "note",
+            "effect.cancelled",
+            "effect.started",
+            "effect.started",
+        ];
+        assert_eq!(types(2), second);
+        assert_eq!(types(1)[..2], ["run.started", "workflow.started"]);
+        assert_eq!(types(1)[2..], second);
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written_and_nothing_else_is() {
+        let place = Position { sequence: 12, seq: 7, index: 0 };
+        assert_eq!(place.to_string(), "12.7.0");
+        assert_eq!("12.7.0".parse(), Ok(place));
+        for text in ["", "1", "1.2", "1.2.3.4", "a.b.c", "+1.2.3", "1.2.99999999999"] {
+            assert_eq!(text.parse::<Position>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_no_client_takes_for_ours_keeps_its_name() {
+        for name in ["progress", "output.delta", "agent.thought", "a:b/c-d_e"] {
+            assert!(is_own_type(name), "{name}");
+        }
+        for name in
+            ["run.completed", "step.x", "workflow.started", "error", "log", "", "a b", "a\nevent: run.failed", "é"]
+        {
+            assert!(!is_own_type(name), "{name}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! `/health` (the process is alive), `/ready` (it can take work), `/metrics` (its counters, for Prometheus).
 
 use crate::http::{
-    ApiError, App, Phase,
+    ApiError, App,
     auth::{Caller, Scope},
     object::Object,
     runs::answer,
@@ -24,10 +24,8 @@ pub(crate) async fn health() -> Response {
 /// `GET /ready`
 pub(crate) async fn ready(State(app): State<App>) -> Response {
     let mut reasons = Vec::new();
-    match app.lifecycle.phase() {
-        Phase::Starting => reasons.push("the server is starting".to_owned()),
-        Phase::Ready => {}
-        Phase::Stopping => reasons.push("the server is shutting down".to_owned()),
+    if app.is_stopping() {
+        reasons.push("the server is shutting down".to_owned());
     }
     let queued = app.driver.metrics().queue_length.load(Relaxed);
     if queued >= app.config.max_queue as u64 {

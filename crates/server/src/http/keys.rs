@@ -5,9 +5,10 @@ use crate::{
     http::{
         ApiError, App,
         auth::{AdminKeyError, Caller, Scope},
+        begin::MAX_IDENTITY,
         body,
         object::{Object, array},
-        runs::{MAX_IDENTITY, answer},
+        runs::answer,
     },
 };
 use axum::{

@@ -3,8 +3,9 @@
 use crate::http::{
     ApiError, App,
     auth::{Caller, Scope},
+    begin::tenant,
     object::{Object, array},
-    runs::{answer, shown, summary, tenant},
+    runs::{answer, shown, summary},
 };
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
@@ -156,7 +157,7 @@ fn newest(
     for status in statuses {
         runs.extend(reader.runs(&RunFilter { status: Some(*status), ..filter.clone() }, before, limit)?);
     }
-    runs.sort_by(|a, b| b.id.cmp(&a.id));
+    runs.sort_by_key(|run| std::cmp::Reverse(run.id));
     runs.truncate(limit);
     Ok(runs)
 }

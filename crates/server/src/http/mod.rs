@@ -6,6 +6,7 @@
 //! a status. Nothing here is answered before it is on disk, and no payload or secret is ever logged.
 
 pub mod auth;
+mod begin;
 mod body;
 mod deployments;
 mod errors;
@@ -41,60 +42,38 @@ pub const MAX_STREAMS: usize = 1_024;
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct AppState {
-    /// The shard's loop.
-    pub driver: Driver,
-    /// What is deployed.
-    pub deployments: Arc<Deployments>,
-    /// The master key's uses.
-    pub secrets: Secrets,
-    /// Who may do what.
-    pub keys: Arc<Keys>,
-    /// What the operator set.
-    pub config: Arc<Config>,
-    /// Whether the server takes work.
-    pub lifecycle: Arc<Lifecycle>,
+    driver: Driver,
+    deployments: Arc<Deployments>,
+    secrets: Secrets,
+    keys: Arc<Keys>,
+    config: Arc<Config>,
+    /// True once the server shuts down: open streams end, new runs are refused.
+    stopping: watch::Receiver<bool>,
 }
 
-/// Where the server is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It opens its data and picks up the runs of the last process.
-    Starting,
-    /// It takes work.
-    Ready,
-    /// It shuts down: open streams end, new runs are refused.
-    Stopping,
-}
-
-/// The server's phase, set by whoever starts and stops it and watched by what must end with it.
-#[derive(Debug)]
-pub struct Lifecycle {
-    phase: watch::Sender<Phase>,
-}
-
-impl Default for Lifecycle {
-    fn default() -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting) }
-    }
-}
-
-impl Lifecycle {
-    /// Goes on to a phase.
-    pub fn set(&self, phase: Phase) {
-        self.phase.send_replace(phase);
-    }
-
-    /// The current phase.
+impl AppState {
+    /// Brings together what the handlers work with. `stopping` becomes true when the server shuts down.
     #[must_use]
-    pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+    pub const fn new(
+        driver: Driver,
+        deployments: Arc<Deployments>,
+        secrets: Secrets,
+        keys: Arc<Keys>,
+        config: Arc<Config>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self { driver, deployments, secrets, keys, config, stopping }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 
     /// Waits until the server shuts down.
-    pub(crate) async fn stopping(&self) {
-        let mut phase = self.phase.subscribe();
-        // The sender lives in `self`, so the wait ends by the phase alone.
-        let _stopping = phase.wait_for(|phase| *phase == Phase::Stopping).await;
+    async fn stopping(&self) {
+        let mut stopping = self.stopping.clone();
+        // A sender that is gone means the same: nobody serves any more.
+        let _stopping = stopping.wait_for(|stop| *stop).await;
     }
 }
 

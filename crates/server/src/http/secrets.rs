@@ -19,6 +19,7 @@ use axum::{
     response::Response,
 };
 use bivouac_store::{ControlChange, SecretRecord};
+use bivouac_wasm_host::manifest::MAX_SECRET_NAME_BYTES;
 use serde::Deserialize;
 
 /// The most hosts that a secret may be bound to.
@@ -101,16 +102,16 @@ pub(crate) async fn remove(
     Ok(answer(StatusCode::OK, object.finish()))
 }
 
+/// The same rule as for the names that manifests ask for.
 fn secret_name(Path(name): Path<String>) -> Result<String, ApiError> {
-    let fits = (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !name.starts_with(|c: char| c.is_ascii_digit());
+    let fits = (1..=MAX_SECRET_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if fits {
         return Ok(name);
     }
-    Err(ApiError::bad_request(
-        "a secret's name is 1 to 64 letters, digits and `_`, and begins with no digit, such as API_TOKEN",
-    ))
+    Err(ApiError::bad_request(format!(
+        "a secret's name is 1 to {MAX_SECRET_NAME_BYTES} letters, digits and `_`, such as API_TOKEN"
+    )))
 }
 
 /// A secret ends up in a request's header. No message quotes it.

@@ -8,8 +8,9 @@
 use crate::http::{
     AboutRun, ApiError, App,
     auth::Caller,
+    begin::{Following, begin},
     events::{self, Item, Position, kind_of},
-    runs::{self, Following, find_run},
+    runs::find_run,
 };
 use axum::{
     body::Body,
@@ -41,7 +42,7 @@ pub(crate) async fn start(
 ) -> Result<Response, ApiError> {
     let permit = permit(&app)?;
     let last = last_event_id(request.headers(), None)?;
-    let begun = runs::begin(&app, path?.0, request, false).await?;
+    let begun = begin(&app, path?.0, request, false).await?;
     let from = place(&app, begun.started.id, last.as_deref())?;
     let kind = begun.component.kind.as_str().to_owned();
     Ok(Stream::open(&app, begun.started.id, kind, from, begun.following, permit))
@@ -89,7 +90,10 @@ fn last_event_id(headers: &HeaderMap, query: Option<String>) -> Result<Option<St
 }
 
 fn place(app: &App, run: RunId, last: Option<&str>) -> Result<Position, ApiError> {
-    last.map_or(Ok(Position::default()), |last| events::position(&**app.driver.reader(), run, last))
+    match last {
+        Some(last) => events::position(&**app.driver.reader(), run, last),
+        None => Ok(Position::default()),
+    }
 }
 
 struct Stream {
@@ -171,7 +175,7 @@ impl Stream {
         let rung = tokio::select! {
             rung = self.following.bell().changed() => rung,
             () = tokio::time::sleep(KEEP_ALIVE) => return Wake::Quiet,
-            () = self.app.lifecycle.stopping() => return Wake::Stopping,
+            () = self.app.stopping() => return Wake::Stopping,
         };
         if rung.is_err() {
             // The bell was taken down, as happens when a run ends.

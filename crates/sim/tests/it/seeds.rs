@@ -4,6 +4,8 @@ use bivouac_sim::{Counts, Fault, simulate, trace};
 
 /// How many worlds.
 const SEEDS: u64 = 1_000;
+/// How many of them at once; each is single-threaded, and none knows of the others.
+const THREADS: u64 = 4;
 /// Every kind of event that a run can have.
 const EVENTS: [&str; 11] = [
     "accepted",
@@ -22,7 +24,25 @@ const EVENTS: [&str; 11] = [
 #[test]
 fn a_thousand_worlds_break_no_rule_and_meet_every_fault_and_every_event() {
     let mut counts = Counts::default();
-    for seed in 0..SEEDS {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|first| scope.spawn(move || worlds(first))).collect();
+        for thread in threads {
+            counts.add(&thread.join().expect("a rule was broken; the thread said which"));
+        }
+    });
+    println!("{counts}");
+    for fault in Fault::ALL {
+        assert!(counts.faults.contains_key(fault), "{fault:?} never happened");
+    }
+    for event in EVENTS {
+        assert!(counts.events.contains_key(event), "no run had the event {event}");
+    }
+}
+
+/// Every so many worlds from the first, and what happened in them.
+fn worlds(first: u64) -> Counts {
+    let mut counts = Counts::default();
+    for seed in (first..SEEDS).step_by(usize::try_from(THREADS).expect("a few")) {
         let report = simulate(seed, None);
         if let Some(violation) = &report.violation {
             let report = trace(seed, None);
@@ -31,13 +51,7 @@ fn a_thousand_worlds_break_no_rule_and_meet_every_fault_and_every_event() {
         }
         counts.add(&report.counts);
     }
-    println!("{counts}");
-    for fault in Fault::ALL {
-        assert!(counts.faults.contains_key(fault), "{fault:?} never happened");
-    }
-    for event in EVENTS {
-        assert!(counts.events.contains_key(event), "no run had the event {event}");
-    }
+    counts
 }
 
 #[test]

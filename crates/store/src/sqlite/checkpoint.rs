@@ -87,6 +87,12 @@ impl Checkpointer {
         self.shared.failed.get().map(String::as_str)
     }
 
+    /// As if the disk had not confirmed a sync.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.shared.failed.set("on purpose".to_owned()).unwrap();
+    }
+
     /// Told after every commit: how many pages the log has.
     pub(super) fn committed(&self, log_pages: u64) {
         let mut request = lock(&self.shared.request);

@@ -194,11 +194,11 @@ impl Reader for Pool {
     fn memory_names(&self, scope: &MemoryScope, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
         self.rows(
             "cannot list the memory",
-            // Bytes compare like the texts they are: names from the prefix on, as long as they begin with it.
-            "SELECT name FROM memory WHERE name >= ?5 AND substr(name, 1, length(?5)) = ?5 AND scope =
+            // Texts compare by their bytes, so the names that begin so lie together.
+            "SELECT name FROM memory WHERE name >= ?5 AND (?6 IS NULL OR name < ?6) AND scope =
                (SELECT number FROM memory_scope WHERE environment = ?1 AND app = ?2 AND tenant = ?3 AND user = ?4)
-             ORDER BY name LIMIT ?6",
-            params![scope.environment, scope.app, scope.tenant, scope.user, prefix, at_most(limit)],
+             ORDER BY name LIMIT ?7",
+            params![scope.environment, scope.app, scope.tenant, scope.user, prefix, after_all(prefix), at_most(limit)],
             |row| row.get(0),
         )
     }
@@ -357,7 +357,33 @@ fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
     serde_json::from_str(&text).map_err(|_| unreadable("a list of texts"))
 }
 
+/// The first text after all that begin so; `None` where there is none.
+fn after_all(prefix: &str) -> Option<String> {
+    let mut rest = prefix.to_owned();
+    while let Some(last) = rest.pop() {
+        if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
+            rest.push(next);
+            return Some(rest);
+        }
+    }
+    None
+}
+
 /// A limit as a column; what is more than a column can say is no limit.
 fn at_most(limit: impl TryInto<i64>) -> i64 {
     limit.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_after_all_that_begin_so_is_found_at_every_edge() {
+        assert_eq!(after_all("cart").as_deref(), Some("caru"));
+        assert_eq!(after_all("a\u{10FFFF}").as_deref(), Some("b"));
+        assert_eq!(after_all("\u{D7FF}").as_deref(), Some("\u{E000}"));
+        assert_eq!(after_all("\u{10FFFF}"), None);
+        assert_eq!(after_all(""), None);
+    }
 }

@@ -3,9 +3,9 @@
 //! The format on disk is the number of migrations that were applied. There is no way back: an older build refuses a
 //! newer format and says so. `tests/golden` keeps a file of each format for ever.
 
-use super::error::{database, is_damage};
+use super::error::{database, extended_code, is_damage};
 use crate::StoreError;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, ffi};
 
 /// All migrations, oldest first. Never change or remove one.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
@@ -72,7 +72,7 @@ fn check(db: &Connection) -> Result<(), StoreError> {
     for table in TABLES {
         let found = db.query_row(&format!("SELECT 1 FROM {table} LIMIT 1"), [], |_| Ok(())).optional();
         found.map_err(|error| {
-            if is_damage(&error) || matches!(error, rusqlite::Error::SqlInputError { .. }) {
+            if is_damage(&error) || extended_code(&error) == Some(ffi::SQLITE_ERROR) {
                 StoreError::Corrupt(format!("the table `{table}` of bivouac.db cannot be read: {error}"))
             } else {
                 database("cannot check the database", error)
@@ -80,4 +80,51 @@ fn check(db: &Connection) -> Result<(), StoreError> {
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: &str = "ALTER TABLE shard ADD COLUMN region TEXT NOT NULL DEFAULT 'here'";
+    const BROKEN: &str = "CREATE TABLE half (id INTEGER); CREATE TABLE half (id INTEGER)";
+
+    fn tables(db: &Connection) -> i64 {
+        db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn each_migration_is_applied_once_and_in_order() {
+        let mut db = Connection::open_in_memory().unwrap();
+        assert_eq!(format(&db).unwrap(), 0);
+        migrate_through(&mut db, MIGRATIONS).unwrap();
+        db.execute("INSERT INTO shard (id, owner, epoch, lsn) VALUES (0, 'me', 3, 9)", []).unwrap();
+        let both = [MIGRATIONS[0], SECOND];
+        for _ in 0..2 {
+            migrate_through(&mut db, &both).unwrap();
+            assert_eq!(format(&db).unwrap(), 2);
+        }
+        let row: (i64, String) =
+            db.query_row("SELECT lsn, region FROM shard", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        assert_eq!(row, (9, "here".to_owned()));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_format_as_it_was() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate_through(&mut db, MIGRATIONS).unwrap();
+        let before = tables(&db);
+        assert!(migrate_through(&mut db, &[MIGRATIONS[0], BROKEN]).is_err());
+        assert_eq!((format(&db).unwrap(), tables(&db)), (1, before));
+        migrate_through(&mut db, &[MIGRATIONS[0], SECOND]).unwrap();
+    }
+
+    #[test]
+    fn an_older_build_refuses_a_newer_format_and_changes_nothing() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate_through(&mut db, &[MIGRATIONS[0], SECOND]).unwrap();
+        let refused = migrate(&mut db).unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { found: 2, known: 1 }), "{refused}");
+        assert_eq!(format(&db).unwrap(), 2);
+    }
 }

@@ -1,0 +1,13 @@
+//! The server through its own front door: a real process's worth of server per test, on a port of its own.
+
+mod api_control;
+mod api_events;
+mod api_input;
+mod api_runs;
+mod api_support;
+mod counts;
+mod equality;
+mod hostile;
+mod local;
+mod overload;
+mod storage;
