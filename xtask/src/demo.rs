@@ -34,7 +34,8 @@ const STEP_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) fn run() -> Result<()> {
     let mut phases = Phases::default();
     setup::ensure(&mut phases)?;
-    
+
+    phases.run("Building the server (the first time takes some minutes)", || {
         succeed(&mut cargo(["build", "--workspace", "--bin", "bivouac"]))
     })?;
     let folder = tempfile::Builder::new().prefix("bivouac-demo-").tempdir().context("making a folder for the demo")?;

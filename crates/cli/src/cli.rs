@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 First steps:
-  bivouac serve                             a server on 127.0.0.1:7420; prints an admin key at its first start
-  export BIVOUAC_KEY=...                    that key
-  bivouac deploy examples/hello             builds the module, uploads it, routes its components to it
+  bivouac serve                     a server on 127.0.0.1:7420; its first start prints an admin key
+  export BIVOUAC_KEY=...            that key
+  bivouac deploy examples/hello     builds the module, uploads it, takes its routes
   bivouac run function/hello --input '{\"name\":\"Ada\"}'
 
 Exit codes:

@@ -11,9 +11,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For a person.
+    // For a person. (Doc comments here would become half a page of help, at every command.)
     Text,
-    /// For a program.
+    // For a program.
     Json,
 }
 

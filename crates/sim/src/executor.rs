@@ -9,6 +9,7 @@ use crate::{
     faults::Fault,
     guest::{Op, REFUSED},
     outside::reply,
+    owner::addressee,
     world::Surroundings,
 };
 use bivouac_engine::{Command, Fence, Input, Loss, MemoryScope, Resolution, Shard};
@@ -59,15 +60,7 @@ impl Executor {
 
     /// Takes a command from the loop.
     pub fn receive(&mut self, command: &Command, shard: &Shard, around: &mut Surroundings) {
-        let id = match command {
-            Command::Dispatch { run, fence, .. }
-            | Command::Deliver { run, fence, .. }
-            | Command::Cancel { run, fence, .. }
-            | Command::Perform { run, fence, .. }
-            | Command::Abort { run, fence, .. }
-            | Command::Drop { run, fence } => (*run, *fence),
-            Command::Answer(_) | Command::Committed { .. } => return,
-        };
+        let Some(id) = addressee(command) else { return };
         if around.happens(Fault::CommandDropped) {
             // Whoever watches the executor tells the loop sooner or later that the slice is lost.
             self.slices.entry(id).or_insert_with(|| Slice::new(around)).doomed = true;

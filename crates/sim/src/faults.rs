@@ -55,6 +55,8 @@ faults! {
     TurnRepeated: [0, 0, 10, 60],
     /// A slice that is over goes on and answers late.
     StaleSlice: [0, 100, 300, 800],
+    /// What a slice of a machine that stopped said reaches the next machine.
+    StaleMachine: [0, 100, 300, 800],
     /// A command is lost on its way to the executor.
     CommandDropped: [0, 0, 5, 30],
     /// A command reaches the executor twice.
@@ -79,6 +81,8 @@ faults! {
     CancelRepeated: [0, 50, 100, 300],
     /// The clock jumps far ahead.
     ClockJump: [0, 0, 2, 6],
+    /// The clock steps back, or the next machine's is behind.
+    ClockBack: [0, 0, 5, 20],
     /// Replay comes out differently: the component is not deterministic.
     ReplayDiffers: [0, 0, 0, 0],
 }

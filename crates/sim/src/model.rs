@@ -14,7 +14,7 @@ use crate::{
     store::Disk,
 };
 use bivouac_engine::{
-    Batch, EffectKind, End, Event, Run, Shard, StepOutcome, Timestamp, Transition,
+    Batch, EffectKind, End, Event, Fence, Run, Shard, StepOutcome, Timestamp, Transition,
     journal::{decode, encode, encode_state},
 };
 use bivouac_protocol::{Code, EffectKey, ErrorInfo, Path, RunId, StepKey, key::Digest};
@@ -58,6 +58,8 @@ pub enum Check {
     Outcome,
     /// Every unfinished run owes something, holds a timer, has a position, or awaits something named.
     AccountedFor,
+    /// Only the slice that is out is heard, and what a commit releases is for it.
+    Fence,
     /// What an honest slice says is taken.
     HonestTurn,
     /// Grace ends when it is over.
@@ -448,6 +450,18 @@ impl Model {
             let ended = shard.run(id).is_none_or(|run| run.status().is_some_and(bivouac_engine::Status::is_final));
             self.require(ended, Check::Grace, || format!("{id}: its grace is over, but it goes on"));
         }
+    }
+
+    /// What a slice said was taken.
+    pub fn heard(&mut self, run: RunId, speaker: Option<Fence>, out: Option<Fence>) {
+        self.require(speaker == out, Check::Fence, || format!("{run}: {speaker:?} was heard while {out:?} was out"));
+    }
+
+    /// A commit released a command for a slice.
+    pub fn released_for(&mut self, run: RunId, fence: Fence, shard: &Shard) {
+        self.require(shard.slice_of(run) == Some(fence), Check::Fence, || {
+            format!("{run}: a command was released for {fence:?}, but {:?} is out", shard.slice_of(run))
+        });
     }
 
     /// A turn of the slice that is out, with the number that is due, was refused.

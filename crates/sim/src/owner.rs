@@ -11,7 +11,7 @@ use crate::{
     model::{Check, Promise},
     world::Surroundings,
 };
-use bivouac_engine::{Accepted, Batch, Command, Input, Rejection, Shard, ShardLimits, Ticket};
+use bivouac_engine::{Accepted, Batch, Command, Fence, Input, Rejection, Shard, ShardLimits, Ticket};
 use bivouac_protocol::{DeploymentId, RunId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -125,6 +125,21 @@ impl Owner {
         std::mem::take(&mut self.answers)
     }
 
+    /// What its executor had said when it stopped.
+    pub fn last_words(&mut self) -> Vec<Said> {
+        let unheard = std::mem::take(&mut self.drained).into_iter().chain(std::mem::take(&mut self.inbox));
+        let said = |message| match message {
+            Message::Executor(said) => Some(said),
+            Message::Client(_) => None,
+        };
+        unheard.filter_map(said).collect()
+    }
+
+    /// Hears what the executor of another machine said.
+    pub fn overhear(&mut self, said: Vec<Said>) {
+        self.inbox.extend(said.into_iter().map(Message::Executor));
+    }
+
     /// Lets its executor do one thing.
     pub fn execute(&mut self, around: &mut Surroundings) {
         let said = self.executor.step(&self.shard, around);
@@ -177,6 +192,9 @@ impl Owner {
             }
             Instruction::CarryReleased => match self.outbox.pop_front() {
                 Some(command) => {
+                    if let Some((run, fence)) = addressee(&command) {
+                        around.model.released_for(run, fence, &self.shard);
+                    }
                     self.carry_out(&command, around);
                     Instruction::CarryReleased
                 }
@@ -224,9 +242,13 @@ impl Owner {
                 .map(|known| (known.slice(), turn.n)),
             _ => None,
         };
-        if let Err(rejection) = self.shard.handle(run, input, around.now) {
-            around.tell(|| format!("  rejected: {rejection}"));
-            around.counts.fact("executor's inputs rejected");
+        let (speaker, out) = (speaker(&input), self.shard.slice_of(run));
+        match self.shard.handle(run, input, around.now) {
+            Ok(()) => around.model.heard(run, speaker, out),
+            Err(rejection) => {
+                around.tell(|| format!("  rejected: {rejection}"));
+                around.counts.fact("executor's inputs rejected");
+            }
         }
         if let (Some((slice, turn)), Some(known)) = (honest, self.shard.run(run))
             && known.next_turn() == turn
@@ -369,6 +391,30 @@ impl Owner {
         self.answers.extend(unanswered.map(|(client, _)| (client, Answer::Refused)));
         self.busy = true;
         Instruction::Drain
+    }
+}
+
+/// For which slice an input speaks.
+const fn speaker(input: &Input) -> Option<Fence> {
+    match input {
+        Input::Turn { fence, .. }
+        | Input::Failed { fence, .. }
+        | Input::Lost { fence, .. }
+        | Input::Mismatch { fence, .. } => Some(*fence),
+        Input::Accept(_) | Input::Tick | Input::Cancel { .. } | Input::Signal { .. } => None,
+    }
+}
+
+/// For which slice a command is.
+pub(crate) fn addressee(command: &Command) -> Option<(RunId, Fence)> {
+    match command {
+        Command::Dispatch { run, fence, .. }
+        | Command::Deliver { run, fence, .. }
+        | Command::Cancel { run, fence, .. }
+        | Command::Perform { run, fence, .. }
+        | Command::Abort { run, fence, .. }
+        | Command::Drop { run, fence } => Some((*run, *fence)),
+        Command::Answer(_) | Command::Committed { .. } => None,
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::{
     clients::Clients,
     dice::Dice,
+    executor::Said,
     faults::{Counts, Fault, Weather},
     model::{Check, Model, Violation},
     outside::Outside,
@@ -220,14 +221,25 @@ impl World {
     }
 
     fn keep_a_machine(&mut self) {
+        let mut said: Vec<Said> = Vec::new();
+        for owner in self.owners.iter_mut().filter(|owner| owner.is_dead()) {
+            said.extend(owner.last_words());
+        }
         self.owners.retain(|owner| !owner.is_dead());
         if self.owners.is_empty() {
             self.owners.push(Owner::start(self.limits, &mut self.around));
+        }
+        if !said.is_empty() && self.around.happens(Fault::StaleMachine) {
+            self.owners[0].overhear(said);
         }
     }
 
     fn pass_time(&mut self, index: usize) {
         let now = self.around.now.0;
+        if self.around.happens(Fault::ClockBack) {
+            self.around.now = Timestamp(now.saturating_sub(self.around.dice.between(1, 80)).max(GENESIS));
+            return;
+        }
         let ahead = if self.around.happens(Fault::ClockJump) {
             self.around.dice.between(1_000, 100_000)
         } else if self.owners[index].is_idle() {

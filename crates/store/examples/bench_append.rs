@@ -93,6 +93,9 @@ fn options() -> Result<Options, Box<dyn Error>> {
 struct Round {
     events_per_second: f64,
     commits_per_second: f64,
+    /// Bytes given to the system, whenever that writes them.
+    given_per_event: f64,
+    /// Bytes in blocks that the system writes to the device; 0 in memory.
     written_per_event: f64,
     cpu_us_per_event: f64,
 }
@@ -142,7 +145,9 @@ fn summary(kind: Kind, writers: usize, log: &[Round], store: &[Round], kept: f64
         "ratio": (store_rate / log_rate * 1000.0).round() / 1000.0,
         "store_commits_per_second": of(store, |r| r.commits_per_second).round(),
         "store_cpu_us_per_event": (of(store, |r| r.cpu_us_per_event) * 100.0).round() / 100.0,
+        "log_bytes_given_per_event": of(log, |r| r.given_per_event).round(),
         "log_bytes_written_per_event": of(log, |r| r.written_per_event).round(),
+        "store_bytes_given_per_event": of(store, |r| r.given_per_event).round(),
         "store_bytes_written_per_event": of(store, |r| r.written_per_event).round(),
         "store_bytes_kept_per_event": kept.round(),
     })
@@ -153,7 +158,7 @@ fn measure(
     commit: &mut dyn FnMut() -> Result<(Duration, usize), Box<dyn Error>>,
 ) -> Result<Round, Box<dyn Error>> {
     let (mut spent, mut events, mut commits) = (Duration::ZERO, 0_usize, 0_usize);
-    let written = written_bytes()?;
+    let (given, written) = (io("wchar")?, io("write_bytes")?);
     let mut cpu = Duration::ZERO;
     while spent < length {
         let before = cpu_time()?;
@@ -167,7 +172,8 @@ fn measure(
     Ok(Round {
         events_per_second: per_second(events),
         commits_per_second: per_second(commits),
-        written_per_event: (written_bytes()? - written) as f64 / events as f64,
+        given_per_event: (io("wchar")? - given) as f64 / events as f64,
+        written_per_event: (io("write_bytes")? - written) as f64 / events as f64,
         cpu_us_per_event: cpu.as_secs_f64() * 1e6 / events as f64,
     })
 }
@@ -244,11 +250,11 @@ fn size(path: &Path) -> Result<u64, Box<dyn Error>> {
     Ok(std::fs::metadata(path)?.len())
 }
 
-/// What this process handed to the disk so far, in bytes.
-fn written_bytes() -> Result<u64, Box<dyn Error>> {
-    let io = std::fs::read_to_string("/proc/self/io")?;
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-    Ok(line.ok_or("/proc/self/io has no write_bytes")?.parse()?)
+/// A counter of what this process did so far, in bytes.
+fn io(counter: &str) -> Result<u64, Box<dyn Error>> {
+    let counters = std::fs::read_to_string("/proc/self/io")?;
+    let value = counters.lines().find_map(|line| line.strip_prefix(counter)?.strip_prefix(": "));
+    Ok(value.ok_or_else(|| format!("/proc/self/io has no {counter}"))?.parse()?)
 }
 
 /// The time that this thread has computed so far.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The engine refuses the settings or the machine cannot serve them.
-    #[error("the WASM engine cannot be set up for {max_instances} instances: {cause}; with fewer it may")]
+    #[error(
+        "the WASM engine cannot be set up for {max_instances} instances: {cause}; allow fewer, or less memory each"
+    )]
     Engine {
         /// How many instances were asked for.
         max_instances: u32,
@@ -82,7 +84,7 @@ impl From<InstanceError> for ErrorInfo {
     }
 }
 
-/// A drive that gave no frame. The instance is of no more use.
+/// A drive that gave no frame. The instance is of no more use, unless its frame was too large to be given to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{info}")]
 pub struct DriveError {

@@ -272,17 +272,19 @@ fn explain(error: &wasmtime::Error, state: &State, config: &HostConfig) -> Drive
         },
         Some(Trap::StackOverflow) => stack_overflow(),
         _ if below_the_stack(error) => stack_overflow(),
-        _ => match state.limits.refused {
+        // An allocator that was refused memory aborts, which is an `unreachable`.
+        Some(Trap::UnreachableCodeReached) => match state.limits.refused {
             Some(bytes) => DriveError::new(
                 Code::MEMORY_LIMIT,
                 format!(
-                    "the guest asked for {bytes} bytes of memory, the limit is {}: keep less at once, or pass \
-                     references",
+                    "the guest asked for {bytes} bytes of memory and ended when it was refused, the limit is {}: keep \
+                     less at once, or pass references",
                     config.max_memory_bytes
                 ),
             ),
             None => DriveError::new(Code::GUEST_TRAPPED, trapped(trap, &state.log)),
         },
+        _ => DriveError::new(Code::GUEST_TRAPPED, trapped(trap, &state.log)),
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Order {
     /// What is ordered.
     pub items: Vec<Item>,
     /// How long to sleep between two steps, in milliseconds.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub pause_ms: u64,
     /// The step after which the first attempt fails, to show how the next one goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,11 +147,6 @@ async fn undo(ctx: &Context, order: &Order, done: &StepsDone) -> Result<(), Erro
         }
     }
     Ok(())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What the module offers and asks for.

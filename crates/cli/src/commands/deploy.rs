@@ -25,7 +25,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bivouac deploy                                     the project in this folder
-  bivouac deploy examples/order --grant host=localhost:* --grant memory
+  bivouac deploy examples/order --grant 'host=localhost:*' --grant memory
   bivouac deploy order.wasm --service order --immutable-ref v1.4.2
   bivouac deploy --dry-run                           shows what would be deployed, and sends nothing")]
 pub(crate) struct DeployArgs {

@@ -233,7 +233,10 @@ async fn show(client: &Client, args: &ShowArgs, globals: &Globals) -> Result {
         ("took", run.duration_ms.map(time::duration).unwrap_or_default()),
         ("input", payload(&run.input).unwrap_or_default()),
         ("error", run.error_message.map(|why| with_code(&why, run.error_code.as_deref())).unwrap_or_default()),
-        ("output", payload(&run.output).unwrap_or_default()),
+        (
+            "output",
+            payload(&run.output).unwrap_or_else(|| if run.status == "completed" { "null" } else { "" }.to_owned()),
+        ),
     ]))
 }
 

@@ -12,10 +12,16 @@ use crate::{
 use bivouac_server::{Config, Server, config::LogFormat};
 use clap::Args;
 use serde_json::json;
-use std::{io::IsTerminal as _, path::PathBuf};
+use std::{
+    io::{self, IsTerminal as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// The first port that needs no special rights.
+const FIRST_FREE_PORT: u16 = 1024;
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_LOG: &str = "info";
 
@@ -53,9 +59,8 @@ async fn serve(config: Config, json: bool) -> Result {
     // Before the start, so that an impatient Ctrl-C does not cut it in two.
     let mut stop = Stop::new()?;
     let (data, dev, durable) = (config.data.clone(), config.dev, config.durable);
-    let server = Server::start(config, Vec::new())
-        .await
-        .map_err(|error| Failure::failed("the server did not start").why(format!("{error:#}")))?;
+    let listen = config.listen;
+    let server = Server::start(config, Vec::new()).await.map_err(|error| not_started(&error, listen))?;
     let url = format!("http://{}", server.address());
     if json {
         output::say_json(&json!({"url": url, "data": data, "admin_key": server.admin_key()}))?;
@@ -77,6 +82,28 @@ async fn serve(config: Config, json: bool) -> Result {
     }
 }
 
+/// Why it did not start; what happens most is said in the words that help most.
+fn not_started(error: &anyhow::Error, listen: SocketAddr) -> Failure {
+    let failure = Failure::failed("the server did not start");
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match refused {
+        Some(io::ErrorKind::AddrInUse) => failure
+            .why(format!("{listen} is in use by another program, which may be another server"))
+            .hint("stop that one, or choose another address with --listen"),
+        Some(io::ErrorKind::AddrNotAvailable) => failure
+            .why(format!("{listen} is not an address of this machine"))
+            .hint("--listen 127.0.0.1:7420, or 0.0.0.0:7420 for all addresses"),
+        Some(io::ErrorKind::PermissionDenied)
+            if listen.port() < FIRST_FREE_PORT && format!("{error:#}").contains("listening") =>
+        {
+            failure
+                .why(format!("{listen} needs more rights: ports below {FIRST_FREE_PORT} do"))
+                .hint("choose a higher port with --listen")
+        }
+        _ => failure.why(format!("{error:#}")),
+    }
+}
+
 fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
     let style = Style::stdout();
     output::say(&format!("bivouac {} listens on {}", env!("CARGO_PKG_VERSION"), style.bold(url)))?;
@@ -91,11 +118,11 @@ fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
 
 fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Text => {
-            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             logs.with_ansi(colour).with_target(false).init();
         }
     }

@@ -157,7 +157,7 @@ impl Run {
             return vec![cancelled(cancel)];
         }
         match &self.retries {
-            Some(retries) if error.retryable && self.attempt < retries.max_attempts => {
+            Some(retries) if error.retryable && self.attempt < retries.max_attempts && self.next_seq < MAX_EVENTS => {
                 let retry_at = now.plus_ms(backoff_ms(retries, self.attempt, error));
                 vec![Event::AttemptFailed { error: error.clone(), retry_at }]
             }

@@ -31,6 +31,7 @@ pub(super) struct Slice {
     pub(super) mail: Vec<Mail>,
     pub(super) cancel: Option<CancelMode>,
     pub(super) flights: BTreeMap<Path, Flight>,
+    timers: BTreeMap<Path, Timestamp>,
     /// Commands were lost: it will be reported as lost.
     pub(super) doomed: bool,
     /// It is over, and does so much more before it notices.
@@ -76,6 +77,7 @@ impl Slice {
             mail: Vec::new(),
             cancel: None,
             flights: BTreeMap::new(),
+            timers: BTreeMap::new(),
             doomed: false,
             left_to_do: None,
             fuse,
@@ -133,6 +135,7 @@ impl Slice {
         self.guest = Some(guest);
         self.turn = known.next_turn();
         self.clock = known.clock().0;
+        self.timers.extend(timers(known.awaits().map(|(path, _, kind)| (path, kind))));
         for (path, _, kind) in known.awaits().filter(|(_, _, kind)| !kind.is_wait()) {
             if let Some(ask) = asks.remove(path).filter(|_| *kind != EffectKind::Write) {
                 self.flights.insert(path.clone(), Flight { ask, stage: Stage::Allowed });
@@ -144,7 +147,9 @@ impl Slice {
     /// Drives the guest once with everything that is there for it.
     pub(super) fn drive(&mut self, run: RunId, fence: Fence, around: &mut Surroundings) -> Option<Input> {
         let guest = self.guest.as_mut()?;
-        self.clock = self.clock.max(around.now.0);
+        // A guest that slept finds the time that it slept for, even where the clock stepped back.
+        let slept = self.mail.iter().filter_map(|mail| self.timers.get(&mail.path)).map(|due| due.0).max();
+        self.clock = self.clock.max(around.now.0).max(slept.unwrap_or(0));
         let mut frame = InFrame::new(self.turn, self.clock);
         let mut delivered: Vec<Delivery> = Vec::new();
         for mail in self.mail.drain(..) {
@@ -170,8 +175,17 @@ impl Slice {
         }
         let (writes, end) = (writes_of(&out), out.end.clone().map(end_of));
         let turn = Box::new(turn_of(&frame, frame.encode(), delivered, out));
+        self.timers.extend(timers(turn.effects.iter().map(|effect| (&effect.path, &effect.kind))));
         Some(Input::Turn { fence, turn, end, writes })
     }
+}
+
+/// When the timers among these are due.
+fn timers<'a>(effects: impl Iterator<Item = (&'a Path, &'a EffectKind)>) -> impl Iterator<Item = (Path, Timestamp)> {
+    effects.filter_map(|(path, kind)| match kind {
+        EffectKind::Timer { due } => Some((path.clone(), *due)),
+        EffectKind::Safe | EffectKind::Keyed | EffectKind::Write | EffectKind::Signal { .. } => None,
+    })
 }
 
 fn program_of(events: &[Event]) -> Option<Arc<Program>> {

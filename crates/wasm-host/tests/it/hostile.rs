@@ -305,7 +305,7 @@ fn guests() -> Vec<(&'static str, Guest, Code, &'static str)> {
                 ..before("(if (i32.eq (memory.grow (i32.const 2)) (i32.const -1)) (then unreachable))")
             },
             Code::MEMORY_LIMIT,
-            "asked for",
+            "asked for 262144 bytes",
         ),
         (
             "endless recursion",

@@ -133,3 +133,26 @@ fn an_instance_outlives_its_host_with_its_limits() {
     drop(module);
     assert_eq!(instance.drive(b"", NOW).unwrap_err().info.code, Code::CPU_LIMIT);
 }
+
+#[test]
+fn a_thread_whose_pool_is_used_up_takes_from_the_others() {
+    let config = HostConfig { max_instances: 3, pools: 2, ..small() };
+    let module = Host::new(config).unwrap().load(&Guest::default().wasm()).unwrap();
+    let live: Vec<_> = (0..3).map(|_| module.instantiate([0; 32], NOW).unwrap()).collect();
+    let refused = module.instantiate([0; 32], NOW).unwrap_err();
+    assert_eq!(refused, InstanceError::PoolExhausted { limit: 3 });
+    drop(live);
+}
+
+#[test]
+fn an_instance_goes_from_thread_to_thread() {
+    let mut instance = small_host().load(&Guest::default().wasm()).unwrap().instantiate([0; 32], NOW).unwrap();
+    instance.drive(b"", NOW).unwrap();
+    std::thread::spawn(move || instance.drive(b"", NOW).unwrap()).join().unwrap();
+}
+
+#[test]
+fn a_host_that_the_machine_cannot_serve_is_refused() {
+    let refused = Host::new(HostConfig { max_memory_bytes: 8 << 30, ..small() }).unwrap_err();
+    assert!(refused.to_string().contains("allow fewer, or less memory"), "{refused}");
+}
