@@ -68,7 +68,7 @@ fn all(arguments: &Arguments, phases: &mut Phases, tally: &mut Tally) -> Result<
     setup::ensure(phases)?;
     let whole = arguments.package.is_empty();
     let scope: Vec<&str> = match whole {
-        true => vec!["--workspace"],
+        true => vec!["--workspace", "--all-features"],
         false => arguments.package.iter().flat_map(|name| ["-p", name]).collect(),
     };
     phases.run("test: build the modules", || build_modules(&MODULES))?;

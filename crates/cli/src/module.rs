@@ -1,4 +1,4 @@
-//! From a project's source to a module: `cargo build` with the settings of a guest, then a look at what came out.
+//! From a project's source to a module: cargo with the settings of a guest, then a look at what came out.
 //!
 //! The compiler speaks for itself: its errors appear as it prints them. The module is loaded by the same host that the
 //! server uses, so that what the server would refuse is refused here, before anything is sent.
@@ -34,8 +34,9 @@ const PROFILE_SETTINGS: &[&str] = &[
     "strip=true",
     "debug=false",
 ];
-/// What the linker is told; see [`rustflags`].
-const LINK_ARGS: &[&str] = &[];
+/// What the linker is told: a heap that need not grow. A growth costs two system calls in every life of an instance; see
+/// `docs/measurements/wasm-host.md`.
+const LINK_ARGS: &[&str] = &["-Clink-arg=--initial-heap=1048576"];
 
 /// A module in memory, with what it says of itself.
 pub(crate) struct Built {
@@ -70,7 +71,7 @@ fn compile(folder: &Path, package: Option<&str>) -> Result<(PathBuf, String)> {
     let metadata = read_metadata(&manifest)?;
     let package = choose_package(&metadata, &manifest, package)?;
     ensure_target(&manifest)?;
-    let mut cargo = cargo_build(&manifest, &metadata, package)?;
+    let mut cargo = cargo_rustc(&manifest, &metadata, package)?;
     let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| no_cargo(&error))?;
     let stdout = child.stdout.take().expect("stdout is piped");
     let mut wasm = None;
@@ -154,7 +155,7 @@ fn makes_module(package: &Package) -> bool {
     package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib))
 }
 
-fn cargo_build(manifest: &Path, metadata: &Metadata, package: &Package) -> Result<Command> {
+fn cargo_rustc(manifest: &Path, metadata: &Metadata, package: &Package) -> Result<Command> {
     let mut cargo = Command::new(cargo());
     cargo.args([
         "build",
@@ -171,24 +172,8 @@ fn cargo_build(manifest: &Path, metadata: &Metadata, package: &Package) -> Resul
             cargo.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
         }
     }
-    rustflags(&mut cargo);
+    cargo.arg("--").args(LINK_ARGS);
     Ok(cargo)
-}
-
-/// Passes the link arguments without dropping anybody's flags: cargo takes them from one place only, and a variable
-/// wins over the configuration.
-fn rustflags(cargo: &mut Command) {
-    if LINK_ARGS.is_empty() {
-        return;
-    }
-    let flags: Vec<_> = LINK_ARGS.iter().map(|argument| format!("-Clink-arg={argument}")).collect();
-    if let Ok(theirs) = std::env::var("CARGO_ENCODED_RUSTFLAGS") {
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", format!("{theirs}\u{1f}{}", flags.join("\u{1f}")));
-    } else if let Ok(theirs) = std::env::var("RUSTFLAGS") {
-        cargo.env("RUSTFLAGS", format!("{theirs} {}", flags.join(" ")));
-    } else {
-        cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags:?}"));
-    }
 }
 
 /// Whether the workspace has a profile of its own for modules.

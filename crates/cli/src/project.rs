@@ -70,7 +70,8 @@ impl Project {
     }
 
     fn read(path: PathBuf, bytes: u64) -> Result<Self> {
-        let unreadable = |why: String| Failure::new(Exit::Usage, format!("{} cannot be read", path.display())).why(why.trim_end());
+        let unreadable =
+            |why: String| Failure::new(Exit::Usage, format!("{} cannot be read", path.display())).why(why.trim_end());
         if bytes > MAX_BYTES {
             return Err(unreadable(format!("it has {bytes} bytes, {MAX_BYTES} are allowed")));
         }

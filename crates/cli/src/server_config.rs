@@ -107,7 +107,8 @@ pub(crate) fn load(options: &Options, file: Option<&Path>) -> Result<Config> {
 }
 
 fn read(path: &Path) -> Result<toml::Table> {
-    let unreadable = |exit, why: String| Failure::new(exit, format!("{} cannot be read", path.display())).why(why.trim_end());
+    let unreadable =
+        |exit, why: String| Failure::new(exit, format!("{} cannot be read", path.display())).why(why.trim_end());
     let bytes = fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => unreadable(Exit::NotFound, error.to_string()),
         _ => unreadable(Exit::Failed, error.to_string()),

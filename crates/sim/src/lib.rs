@@ -7,7 +7,7 @@
 //! the same world every time. First the weather is bad; then it clears, and whatever was accepted has to end ([`world`]).
 //!
 //! [`model`] watches. It folds the disk by itself and checks every commit, every effect that leaves, every answer, and
-//! at the end every run against what its program may end with ([`reference`]). It never tells the engine anything. So
+//! at the end every run against what its program may end with ([`mod@reference`]). It never tells the engine anything. So
 //! that one can believe it, bugs can be planted ([`Planted`]), and each must be found.
 //!
 //! A seed that breaks a rule is told line by line: `SEED=n cargo run -p bivouac-sim --example sim`.

@@ -20,8 +20,8 @@
 //
 // Limits: what was not synced is lost whole (a real disk may keep some of it, or tear it); writes are not reordered
 // beyond that; writes through mmap, io_uring or raw system calls are not seen, nor files created by fopen or mkstemp
-// until their first fsync; symbolic links and permissions are not kept; SQLite's `-shm` files, which are memory and not
-// data, are left out. Files that a process of an earlier life left unsynced count as durable: start each life on an
+// until their first fsync; symbolic links and permissions of directories are not kept; SQLite's `-shm` files, which are
+// memory and not data, are left out. Files that an earlier life left unsynced count as durable: start each life on an
 // image, with a fresh copy beside it.
 
 #define _GNU_SOURCE
@@ -172,7 +172,7 @@ static void persist_file(int fd) {
     int to = real.openat(AT_FDCWD, object, O_RDWR | O_CREAT, 0666);
     snprintf(itself, sizeof itself, "/proc/self/fd/%d", fd); // the descriptor itself may be for writing only
     int from = real.openat(AT_FDCWD, itself, O_RDONLY);
-    if (to < 0 || from < 0 || fstat(to, &durable)) die("%s", object);
+    if (to < 0 || from < 0 || fstat(to, &durable) || fchmod(to, status.st_mode & 07777)) die("%s", object);
     if (unseen) add_range(file, 0, status.st_size);
     if (file->shortest < durable.st_size && real.ftruncate(to, file->shortest)) die("%s", object);
     for (size_t i = 0; i < file->length; i++) {

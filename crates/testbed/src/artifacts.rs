@@ -1,8 +1,8 @@
 //! Where the programs and modules come from that tests and benchmarks start: built once per process, by cargo, into the
 //! target directory that is in use.
 //!
-//! `cargo xtask test` builds them beforehand and names them in `BIVOUAC_BIN` and `BIVOUAC_MODULES`; then nothing is built
-//! here. Cargo's own lock keeps two test processes from building the same thing twice at once.
+//! `cargo xtask test` builds them beforehand and names them in `BIVOUAC_BIN` (other programs lie beside it) and
+//! `BIVOUAC_MODULES`; then nothing is built here. Cargo's own lock keeps two test processes from building the same thing twice at once.
 
 use serde_json::Value;
 use std::{
@@ -60,6 +60,11 @@ pub fn bin(package: &str, name: &str, profile: &str) -> Result<PathBuf, BuildFai
 /// # Errors
 /// [`BuildFailed`], with what cargo printed.
 pub fn bin_with(package: &str, name: &str, profile: &str, features: &[&str]) -> Result<PathBuf, BuildFailed> {
+    if let Some(beside) = env::var_os(BIN_VARIABLE).map(|path| PathBuf::from(path).with_file_name(name))
+        && beside.is_file()
+    {
+        return Ok(beside);
+    }
     let features = features.join(",");
     let arguments = ["-p", package, "--bin", name, "--profile", profile, "--features", &features];
     once(format!("{name} in profile {profile} with {features}"), &arguments, |message| {

@@ -316,9 +316,10 @@ impl Yard {
         if let Some(path) = &held {
             self.shop.hold(path);
         }
-        let before = |step: &str| self.shop.calls(&format!("/{step}"));
         let waits = match moment {
-            Moment::In(step) | Moment::After(step) => before(step) + 1,
+            Moment::In(step) => self.shop.calls(&format!("/{step}")) + 1,
+            // A call whose caller died is never answered.
+            Moment::After(step) => self.shop.accepted(&format!("/{step}")) + 1,
             Moment::Delay(_) => 0,
         };
         let address = node.address();

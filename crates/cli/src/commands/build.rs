@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Build a project to a WebAssembly module
 ///
-/// Runs `cargo build --lib` for wasm32-wasip1 with the settings of a guest (small, fat LTO, panics abort), adds the
+/// Has cargo build the library for wasm32-wasip1 with the settings of a guest (small, fat LTO, panics abort), adds the
 /// target with rustup when it is missing, and checks that a server would accept what came out. A `[profile.guest]` in
 /// the workspace's Cargo.toml is used instead of our settings.
 #[derive(Debug, Args)]

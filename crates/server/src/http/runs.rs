@@ -197,7 +197,7 @@ pub(crate) async fn status(
 ) -> Result<Response, ApiError> {
     let run = find_run(&app, &caller, &headers, &id?)?;
     let mut object = summary(&run);
-    if let Some(end @ (End::Failed { .. } | End::Cancelled { .. })) = app.driver.end_of(run.id)? {
+    if let Some(end @ (End::Failed { .. } | End::Cancelled { .. })) = end_of(&app, &run)? {
         write_end(&mut object, &end);
     }
     Ok(about(run.id, StatusCode::OK, object.finish()))
@@ -233,8 +233,16 @@ pub(crate) async fn output(
     Ok(about(run.id, StatusCode::OK, object.finish()))
 }
 
+/// How a run had ended when it was read: one that ends meanwhile is answered as what was read, and not as half of both.
+fn end_of(app: &Shared, run: &RunRecord) -> Result<Option<End>, ApiError> {
+    if !run.status.is_final() {
+        return Ok(None);
+    }
+    Ok(app.driver.end_of(run.id)?)
+}
+
 fn finished(app: &Shared, run: &RunRecord) -> Result<End, ApiError> {
-    app.driver.end_of(run.id)?.ok_or_else(|| {
+    end_of(app, run)?.ok_or_else(|| {
         let status = shown(run);
         ApiError::new(
             StatusCode::NOT_FOUND,
@@ -264,7 +272,7 @@ pub(crate) async fn show(
         object.put("service", &*accepted.app).put("user_id", &*accepted.user).raw("input", &accepted.input);
         object.maybe("idempotency_key", accepted.idempotency.as_ref().map(|(key, _)| &**key));
     }
-    match app.driver.end_of(run.id)? {
+    match end_of(&app, &run)? {
         Some(end) => write_end(&mut object, &end),
         None if run.status == Status::Paused => {
             let last = app.driver.reader().events(run.id, run.last_seq.saturating_sub(1), 1)?;

@@ -5,6 +5,9 @@ use bivouac_protocol::Code;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+/// How many events a `talk` has at least: more where it lets go of its guest while it waits.
+const FEWEST_EVENTS: usize = 16;
+
 /// All events of a run as the list gives them.
 async fn listed(api: &Api, run: &str) -> Vec<Value> {
     api.get(&format!("/v1/runs/{run}/events")).await.json["items"].as_array().unwrap().clone()
@@ -24,7 +27,17 @@ fn ids(events: &[Sent]) -> Vec<&str> {
 async fn the_events_of_a_run_tell_its_story_without_a_gap() {
     let api = Api::start().await;
     let id = talk(&api).await;
-    let events = listed(&api, &id).await;
+    let all = listed(&api, &id).await;
+    for (index, event) in all.iter().enumerate() {
+        assert_eq!(event["sequence"], index as u64 + 1);
+        assert_eq!(event["run_id"], id.as_str());
+        for field in ["id", "data", "metadata", "step_key", "timestamp_ns", "created_at", "timestamp"] {
+            assert!(event.get(field).is_some(), "{field} of {event}");
+        }
+    }
+    // A wait that is over before the turn is on disk lets go of nothing.
+    let is_pause = |event: &Value| matches!(event["event_type"].as_str(), Some("workflow.paused" | "workflow.resumed"));
+    let events: Vec<_> = all.into_iter().filter(|event| !is_pause(event)).collect();
     let types: Vec<_> = events.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
     assert_eq!(
         types,
@@ -38,29 +51,18 @@ async fn the_events_of_a_run_tell_its_story_without_a_gap() {
             "emit",
             "log",
             "effect.started",
-            "workflow.paused",
-            "workflow.resumed",
             "effect.completed",
             "step.failed",
             "output.delta",
             "effect.started",
-            "workflow.paused",
-            "workflow.resumed",
             "effect.completed",
             "workflow.completed",
             "run.completed",
         ]
     );
-    for (index, event) in events.iter().enumerate() {
-        assert_eq!(event["sequence"], index as u64 + 1);
-        assert_eq!(event["run_id"], id.as_str());
-        for field in ["id", "data", "metadata", "step_key", "timestamp_ns", "created_at", "timestamp"] {
-            assert!(event.get(field).is_some(), "{field} of {event}");
-        }
-    }
     assert_eq!(events[0]["input_data"], json!({"n": 1}));
-    assert_eq!((&events[3]["step_key"], &events[12]["step_key"]), (&"greet".into(), &"charge".into()));
-    assert_eq!(events[12]["data"]["error_code"], "DECLINED");
+    assert_eq!((&events[3]["step_key"], &events[10]["step_key"]), (&"greet".into(), &"charge".into()));
+    assert_eq!(events[10]["data"]["error_code"], "DECLINED");
     // What an author tells cannot be taken for what happened to the run, nor break out of its line.
     assert_eq!(events[5]["data"], json!({"name": "run.completed", "data": {"forged": true}}));
     assert_eq!(events[6]["data"]["name"], "two\nlines");
@@ -138,8 +140,7 @@ async fn a_stream_goes_on_after_any_event_and_gives_each_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_stream_that_breaks_off_at_any_event_is_resumed_without_loss() {
     let api = Api::start().await;
-    let expected = listed(&api, &talk(&api).await).await.len();
-    for cut in 1..expected {
+    for cut in 1..FEWEST_EVENTS {
         let mut response = api.request(Method::POST, "/v1/workflows/talk/stream").body("1").send().await.unwrap();
         let mut text = String::new();
         while parse_stream(&text).len() < cut {
@@ -158,7 +159,7 @@ async fn a_live_stream_that_breaks_off_at_any_event_is_resumed_without_loss() {
             all.iter().map(|event| event["id"].as_str().unwrap()).collect::<Vec<_>>(),
             "cut at {cut}"
         );
-        assert_eq!(all.len(), expected);
+        assert!(all.len() >= FEWEST_EVENTS);
     }
     api.shutdown().await;
 }

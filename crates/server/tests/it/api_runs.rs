@@ -1,6 +1,6 @@
 //! Runs over the API: started, waited for, found again, listed, ended.
 
-use crate::api_support::{Api, BIG, manifest, module, script, send};
+use crate::api_support::{Api, BIG, manifest, module, parse_stream, script, send};
 use bivouac_protocol::Code;
 use bivouac_server::Config;
 use reqwest::Method;
@@ -214,6 +214,35 @@ async fn a_key_sees_and_reaches_only_what_belongs_to_its_environment() {
     };
     assert_eq!(send(with_key(&api.key)).await.json["output"], 2);
     assert_eq!(send(with_key(&other)).await.json["output"], "elsewhere");
+    api.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_keys_routes_runs_and_places_in_a_stream_are_as_they_were() {
+    let api = Api::start().await;
+    let other = api.new_key(&["run"], "other").await;
+    let query = "service=s&environment=other";
+    assert_eq!(api.deploy(query, module(&manifest(&[("function", "greet")]), "\"hi\"")).await.status, 201);
+    let done = api.post("/v1/functions/echo/run", "[1,  2]").await.json["run_id"].as_str().unwrap().to_owned();
+    let waiting = api.submit("workflows/waits", "null").await;
+    api.until(&waiting, "workflow.paused").await;
+    let events = api.get(&format!("/v1/runs/{waiting}/events")).await;
+    let last = events.json["items"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+    let api = api.restart().await;
+    assert!(api.get(&format!("/v1/result/{done}")).await.text.contains("\"output\":[1,  2]"));
+    let answer = send(api.request_as(&other, Method::POST, "/v1/functions/greet/run").body("1")).await;
+    assert_eq!(answer.json["output"], "hi", "{}", answer.text);
+    assert_eq!(api.get(&format!("/v1/runs/{waiting}/events")).await.text, events.text);
+    let path = format!("/v1/runs/{waiting}/stream");
+    let stream = tokio::spawn(send(api.request(Method::GET, &path).header("last-event-id", last)));
+    assert_eq!(api.post(&format!("/v1/runs/{waiting}/cancel"), "").await.status, 200);
+    let rest = parse_stream(&stream.await.unwrap().text);
+    assert_eq!(rest.first().unwrap().event, "run.cancel_requested");
+    assert_eq!(rest.last().unwrap().event, "run.cancelled");
+    let first = events.json["count"].as_u64().unwrap() + 1;
+    for (index, event) in rest.iter().enumerate() {
+        assert_eq!(event.data["sequence"], first + index as u64);
+    }
     api.shutdown().await;
 }
 

@@ -21,7 +21,8 @@ pub(crate) struct Api {
     pub(crate) key: String,
     pub(crate) base: String,
     client: reqwest::Client,
-    _data: TempDir,
+    config: Config,
+    data: TempDir,
 }
 
 /// What the server answered.
@@ -50,10 +51,20 @@ impl Api {
             executors: 1,
             ..config
         };
-        let server = Server::start(config, natives).await.unwrap();
+        let server = Server::start(config.clone(), natives).await.unwrap();
         let key = server.admin_key().unwrap_or("").to_owned();
         let base = format!("http://{}", server.address());
-        Self { server, key, base, client: reqwest::Client::new(), _data: data }
+        Self { server, key, base, client: reqwest::Client::new(), config, data }
+    }
+
+    /// The same data under a new server.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { server, key, client, config, data, .. } = self;
+        server.shutdown().await.unwrap();
+        let server = Server::start(config.clone(), vec![script()]).await.unwrap();
+        assert_eq!(server.admin_key(), None, "an admin key is made once");
+        let base = format!("http://{}", server.address());
+        Self { server, key, base, client, config, data }
     }
 
     /// A request with the admin key.
@@ -108,6 +119,7 @@ impl Api {
 
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await.unwrap();
+        drop(self.data);
     }
 }
 
