@@ -104,12 +104,15 @@ pub(crate) struct Settled {
     pub(crate) refused: BTreeSet<Grant>,
 }
 
+/// Puts what is open to a person, who says what of it is granted.
+pub(crate) type Ask<'a> = &'a dyn Fn(&BTreeSet<Grant>) -> Result<BTreeSet<Grant>>;
+
 /// Settles what a module is granted. `ask` puts the open ones to a person, where there is one.
 pub(crate) fn settle(
     asked: &BTreeSet<Grant>,
     args: &GrantArgs,
     file: &project::Grants,
-    ask: Option<&dyn Fn(&BTreeSet<Grant>) -> Result<BTreeSet<Grant>>>,
+    ask: Option<Ask<'_>>,
 ) -> Result<Settled> {
     for grant in &args.grant {
         if !asked.contains(grant) {

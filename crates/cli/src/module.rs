@@ -38,6 +38,11 @@ const PROFILE_SETTINGS: &[&str] = &[
 /// `docs/measurements/wasm-host.md`.
 const LINK_ARGS: &[&str] = &["-Clink-arg=--initial-heap=1048576"];
 
+/// The largest module that is looked at, in bytes. Each server has its own limit, and says so; this one is above them.
+const MAX_MODULE: usize = 256 << 20;
+/// The most memory that a module may take while it is asked what it offers, in bytes; above the servers' limits too.
+const MAX_MEMORY: usize = 1 << 30;
+
 /// A module in memory, with what it says of itself.
 pub(crate) struct Built {
     pub(crate) path: PathBuf,
@@ -158,7 +163,7 @@ fn makes_module(package: &Package) -> bool {
 fn cargo_rustc(manifest: &Path, metadata: &Metadata, package: &Package) -> Result<Command> {
     let mut cargo = Command::new(cargo());
     cargo.args([
-        "build",
+        "rustc",
         "--lib",
         "--target",
         TARGET,
@@ -187,7 +192,7 @@ fn has_profile(metadata: &Metadata) -> Result<bool> {
 
 /// Makes sure that the compiler in use at the project knows the target, with rustup where it can.
 fn ensure_target(manifest: &Path) -> Result {
-    let folder = manifest.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = manifest.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if has_target(folder)? {
         return Ok(());
     }
@@ -248,7 +253,12 @@ fn inspect(path: PathBuf, name: String) -> Result<Built> {
         Failure::new(exit, format!("{} cannot be read", path.display())).why(error.to_string())
     })?;
     let spinner = Spinner::start(format!("checking {}", path.display()));
-    let config = HostConfig { max_instances: 1, ..HostConfig::default() };
+    let config = HostConfig {
+        max_instances: 1,
+        max_module_bytes: MAX_MODULE,
+        max_memory_bytes: MAX_MEMORY,
+        ..HostConfig::default()
+    };
     let module = Host::new(config)
         .map_err(|error| Failure::failed("the module cannot be checked").why(error.to_string()))?
         .load(&bytes)

@@ -100,7 +100,7 @@ pub(crate) fn load(options: &Options, file: Option<&Path>) -> Result<Config> {
     let set = toml::Table::try_from(options)
         .map_err(|error| Failure::usage("an option cannot be used").why(error.to_string()))?;
     table.extend(set);
-    let from = file.unwrap_or(Path::new(FILE)).display().to_string();
+    let from = file.unwrap_or_else(|| Path::new(FILE)).display().to_string();
     table.try_into().map_err(|error: toml::de::Error| {
         Failure::usage("the configuration cannot be used").why(format!("{from}: {}", error.message()))
     })

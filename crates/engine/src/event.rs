@@ -5,6 +5,7 @@ use bivouac_protocol::{
     DeploymentId, EffectKey, ErrorInfo, Path, StepKey, frame::CancelMode, key::Digest, manifest::Retries,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A recorded fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Event {
         attempt: u32,
     },
     /// The guest took a turn.
-    Turn(Box<Turn>),
+    Turn(Arc<Turn>),
     /// Every open effect is a wait: the guest's instance is let go.
     Parked,
     /// Something waited for is there: a new slice goes on.

@@ -6,6 +6,7 @@ use crate::{
 };
 use bivouac_protocol::{Code, ErrorInfo, Path, frame::CancelMode};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Input {
         /// Who speaks.
         fence: Fence,
         /// The turn.
-        turn: Box<Turn>,
+        turn: Arc<Turn>,
         /// How the guest ended with it.
         end: Option<End>,
         /// The values of its memory writes, in the order of the turn's `Write` effects. They are not part of the

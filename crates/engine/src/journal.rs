@@ -12,6 +12,7 @@ use bivouac_protocol::{
     key::Digest,
     manifest::{Backoff, Retries},
 };
+use std::sync::Arc;
 
 /// Writes an event down.
 #[must_use]
@@ -39,7 +40,9 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
         Phase::Ended(Status::Cancelled) => v1::Phase::Cancelled,
         Phase::Ended(_) => v1::Phase::Failed,
     };
-    let signal = |number: &u64, signal: &Signal| (*number, signal.name.to_string(), signal.seq);
+    fn inbox<'a>(number: &u64, signal: &'a Signal) -> (u64, &'a str, u64) {
+        (*number, &signal.name, signal.seq)
+    }
     v1::State {
         phase,
         retries: run.retries.as_ref().map(retries_record),
@@ -51,26 +54,22 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
         losses: run.losses,
         deadlines: run.deadlines,
         clock_ms: run.clock.0,
-        open: run
-            .open
-            .iter()
-            .map(|(path, open)| (path.to_string(), open.key.to_string(), kind_record(&open.kind)))
-            .collect(),
-        written: run.written.iter().map(ToString::to_string).collect(),
+        open: run.open.iter().map(|(path, open)| (path.as_str(), open.key.as_str(), kind_record(&open.kind))).collect(),
+        written: run.written.iter().map(bivouac_protocol::EffectKey::as_str).collect(),
         cancel: run
             .cancel
             .as_ref()
-            .map(|cancel| (cancel.mode == CancelMode::Now, cancel.until.0, cancel.reason.to_string(), cancel.told)),
-        inbox: run.inbox.iter().map(|(number, s)| signal(number, s)).collect(),
+            .map(|cancel| (cancel.mode == CancelMode::Now, cancel.until.0, &*cancel.reason, cancel.told)),
+        inbox: run.inbox.iter().map(|(number, s)| inbox(number, s)).collect(),
         taken: run
             .taken
             .iter()
             .map(|(number, taken)| {
-                let (number, name, seq) = signal(number, &taken.signal);
-                (number, name, seq, taken.path.to_string())
+                let (number, name, seq) = inbox(number, &taken.signal);
+                (number, name, seq, taken.path.as_str())
             })
             .collect(),
-        signal_ids: run.signal_ids.iter().map(|(name, id)| (name.to_string(), id.to_string())).collect(),
+        signal_ids: run.signal_ids.iter().map(|(name, id)| (&**name, &**id)).collect(),
     }
     .encode()
 }
@@ -81,7 +80,7 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
 /// [`JournalError`] where the bytes are none, or a newer build's.
 pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
     let state = v1::State::decode(bytes)?;
-    let signal = |name: String, seq| Signal { name: name.into(), seq };
+    let signal = |name: &str, seq| Signal { name.into(), seq };
     Ok(Run {
         id,
         phase: match state.phase {
@@ -111,7 +110,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
         cancel: state.cancel.map(|(now, until, reason, told)| Cancel {
             mode: if now { CancelMode::Now } else { CancelMode::Grace },
             until: Timestamp(until),
-            reason: reason.into(),
+            reason.into(),
             told,
         }),
         inbox: state.inbox.into_iter().map(|(number, name, seq)| (number, signal(name, seq))).collect(),
@@ -124,7 +123,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
     })
 }
 
-fn record(event: &Event) -> v1::Record {
+fn record(event: &Event) -> v1::Record<'_> {
     match event {
         Event::Accepted(accepted) => v1::Record::Accepted(accepted_record(accepted)),
         Event::AttemptStarted { attempt } => v1::Record::AttemptStarted { attempt: *attempt },
@@ -137,22 +136,22 @@ fn record(event: &Event) -> v1::Record {
         }
         Event::Paused { error } => v1::Record::Paused { error: error_record(error) },
         Event::SignalReceived { name, id, payload } => {
-            v1::Record::SignalReceived { name: name.to_string(), id: id.to_string(), payload: payload.clone() }
+            v1::Record::SignalReceived { name, id, payload: payload.clone() }
         }
         Event::CancelRequested { mode, until, reason } => {
-            v1::Record::CancelRequested { now: *mode == CancelMode::Now, until_ms: until.0, reason: reason.to_string() }
+            v1::Record::CancelRequested { now: *mode == CancelMode::Now, until_ms: until.0, reason }
         }
         Event::Ended(End::Completed { output }) => v1::Record::Completed { output: output.clone() },
         Event::Ended(End::Failed { error }) => v1::Record::Failed { error: error_record(error) },
-        Event::Ended(End::Cancelled { reason }) => v1::Record::Cancelled { reason: reason.to_string() },
+        Event::Ended(End::Cancelled { reason }) => v1::Record::Cancelled { reason },
     }
 }
 
-fn event(record: v1::Record) -> Event {
+fn event(record: v1::Record<'_>) -> Event {
     match record {
         v1::Record::Accepted(record) => Event::Accepted(Box::new(accepted(record))),
         v1::Record::AttemptStarted { attempt } => Event::AttemptStarted { attempt },
-        v1::Record::Turn(record) => Event::Turn(Box::new(turn(record))),
+        v1::Record::Turn(record) => Event::Turn(Arc::new(turn(record))),
         v1::Record::Parked => Event::Parked,
         v1::Record::Woken => Event::Woken,
         v1::Record::SliceLost { deadline } => {
@@ -163,37 +162,37 @@ fn event(record: v1::Record) -> Event {
         }
         v1::Record::Paused { error: e } => Event::Paused { error: error(e) },
         v1::Record::SignalReceived { name, id, payload } => {
-            Event::SignalReceived { name: name.into(), id: id.into(), payload }
+            Event::SignalReceived { name.into(), id.into(), payload }
         }
         v1::Record::CancelRequested { now, until_ms, reason } => Event::CancelRequested {
             mode: if now { CancelMode::Now } else { CancelMode::Grace },
             until: Timestamp(until_ms),
-            reason: reason.into(),
+            reason.into(),
         },
         v1::Record::Completed { output } => Event::Ended(End::Completed { output }),
         v1::Record::Failed { error: e } => Event::Ended(End::Failed { error: error(e) }),
-        v1::Record::Cancelled { reason } => Event::Ended(End::Cancelled { reason: reason.into() }),
+        v1::Record::Cancelled { reason } => Event::Ended(End::Cancelled { reason.into() }),
     }
 }
 
-fn accepted_record(accepted: &Accepted) -> v1::Accepted {
+fn accepted_record(accepted: &Accepted) -> v1::Accepted<'_> {
     v1::Accepted {
-        environment: accepted.environment.to_string(),
-        tenant: accepted.tenant.to_string(),
-        app: accepted.app.to_string(),
-        user: accepted.user.to_string(),
+        environment: &accepted.environment,
+        tenant: &accepted.tenant,
+        app: &accepted.app,
+        user: &accepted.user,
         deployment: accepted.deployment.to_u128(),
-        component: accepted.component.to_string(),
-        idempotency: accepted.idempotency.as_ref().map(|(key, digest)| (key.to_string(), digest.0)),
+        component: &accepted.component,
+        idempotency: accepted.idempotency.as_ref().map(|(key, digest)| (&**key, digest.0)),
         input: accepted.input.clone(),
         metadata: accepted.metadata.clone(),
         seed: accepted.seed.clone(),
-        patches: accepted.patches.iter().map(ToString::to_string).collect(),
+        patches: accepted.patches.iter().map(|patch| &**patch).collect(),
         retries: accepted.retries.as_ref().map(retries_record),
     }
 }
 
-fn accepted(record: v1::Accepted) -> Accepted {
+fn accepted(record: v1::Accepted<'_>) -> Accepted {
     Accepted {
         environment: record.environment.into(),
         tenant: record.tenant.into(),
@@ -238,12 +237,12 @@ fn retries(record: v1::Retries) -> Retries {
     }
 }
 
-fn turn_record(turn: &Turn) -> v1::Turn {
+fn turn_record(turn: &Turn) -> v1::Turn<'_> {
     v1::Turn {
         n: turn.n,
         now_ms: turn.now.0,
         frame: turn.frame.clone(),
-        delivered: turn.delivered.iter().map(|delivery| (delivery.path.to_string(), delivery.signal)).collect(),
+        delivered: turn.delivered.iter().map(|delivery| (delivery.path.as_str(), delivery.signal)).collect(),
         cancel: match turn.cancel {
             None => 0,
             Some(CancelMode::Grace) => 1,
@@ -253,9 +252,9 @@ fn turn_record(turn: &Turn) -> v1::Turn {
             .effects
             .iter()
             .map(|effect| v1::Effect {
-                path: effect.path.to_string(),
-                key: effect.key.to_string(),
-                op: effect.op.to_string(),
+                path: effect.path.as_str(),
+                key: effect.key.as_str(),
+                op: &effect.op,
                 digest: effect.digest.0,
                 kind: kind_record(&effect.kind),
             })
@@ -268,15 +267,15 @@ fn turn_record(turn: &Turn) -> v1::Turn {
                     StepOutcome::Ok(value) => v1::StepResult::Ok(value.clone()),
                     StepOutcome::Err(error) => v1::StepResult::Err(error_record(error)),
                 };
-                (step.key.to_string(), result)
+                (step.key.as_str(), result)
             })
             .collect(),
-        cancels: turn.cancels.iter().map(ToString::to_string).collect(),
+        cancels: turn.cancels.iter().map(bivouac_protocol::Path::as_str).collect(),
         notes: turn.notes.iter().map(|note| (note.visible, note.text.clone())).collect(),
     }
 }
 
-fn turn(record: v1::Turn) -> Turn {
+fn turn(record: v1::Turn<'_>) -> Turn {
     Turn {
         n: record.n,
         now: Timestamp(record.now_ms),
@@ -314,39 +313,39 @@ fn turn(record: v1::Turn) -> Turn {
     }
 }
 
-fn kind_record(kind: &EffectKind) -> v1::EffectKind {
+fn kind_record(kind: &EffectKind) -> v1::EffectKind<'_> {
     match kind {
         EffectKind::Safe => v1::EffectKind::Safe,
         EffectKind::Keyed => v1::EffectKind::Keyed,
         EffectKind::Write => v1::EffectKind::Write,
         EffectKind::Timer { due } => v1::EffectKind::Timer { due_ms: due.0 },
-        EffectKind::Signal { name } => v1::EffectKind::Signal { name: name.to_string() },
+        EffectKind::Signal { name } => v1::EffectKind::Signal { name },
     }
 }
 
-fn kind(record: v1::EffectKind) -> EffectKind {
+fn kind(record: v1::EffectKind<'_>) -> EffectKind {
     match record {
         v1::EffectKind::Safe => EffectKind::Safe,
         v1::EffectKind::Keyed => EffectKind::Keyed,
         v1::EffectKind::Write => EffectKind::Write,
         v1::EffectKind::Timer { due_ms } => EffectKind::Timer { due: Timestamp(due_ms) },
-        v1::EffectKind::Signal { name } => EffectKind::Signal { name: name.into() },
+        v1::EffectKind::Signal { name } => EffectKind::Signal { name.into() },
     }
 }
 
-fn error_record(error: &ErrorInfo) -> v1::Error {
+fn error_record(error: &ErrorInfo) -> v1::Error<'_> {
     v1::Error {
-        code: error.code.as_str().to_owned(),
-        message: error.message.clone(),
+        code: error.code.as_str(),
+        message: &error.message,
         retryable: error.retryable,
         retry_after_ms: error.retry_after_ms,
     }
 }
 
-fn error(record: v1::Error) -> ErrorInfo {
+fn error(record: v1::Error<'_>) -> ErrorInfo {
     ErrorInfo {
         code: Code::new(record.code),
-        message: record.message,
+        message: record.message.to_owned(),
         retryable: record.retryable,
         retry_after_ms: record.retry_after_ms,
     }

@@ -5,7 +5,7 @@
 
 pub mod v1;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// Bytes that are no record of this journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     postcard::to_extend(record, bytes).expect("records are plain data and memory does not refuse bytes")
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JournalError> {
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JournalError> {
     match bytes.split_first() {
         None => Err(JournalError::Empty),
         Some((&V1, rest)) => postcard::from_bytes(rest).map_err(|error| JournalError::Malformed(error.to_string())),

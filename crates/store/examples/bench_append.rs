@@ -223,7 +223,7 @@ impl Work {
                 (Kind::Bare, _) => sample::transition(id, seq, vec![sample::small_event()]),
                 (Kind::Run, 1) => sample::start(id),
                 (Kind::Run, 12) => sample::end(id, seq, Status::Completed),
-                _ => sample::transition(id, seq, vec![Event::Turn(Box::new(sample::turn(seq)))]),
+                _ => sample::transition(id, seq, vec![Event::Turn(std::sync::Arc::new(sample::turn(seq)))]),
             }
         });
         Ok(transitions.collect())

@@ -263,7 +263,7 @@ impl Yard {
         let seen = self.die(node, moment, &mut orders)?;
         let mut deaths = vec![self.death(&site)];
         let mut site = site.after_death()?;
-        if matches!(moment, Moment::Delay(_)) && self.dice.next() % AGAIN_ONE_IN == 0 {
+        if matches!(moment, Moment::Delay(_)) && self.dice.next().is_multiple_of(AGAIN_ONE_IN) {
             let mut process = Node::spawn(&self.programs, &site.data, |command| {
                 if let Some(watch) = &site.watch {
                     watch.watch(command);
@@ -306,12 +306,7 @@ impl Yard {
     }
 
     /// Sends the orders and kills the server at the moment. Gives the events that a client saw just before.
-    fn die(
-        &self,
-        node: Node,
-        moment: &Moment,
-        orders: &mut [Order],
-    ) -> Result<Vec<(String, Vec<Value>)>, Broken> {
+    fn die(&self, node: Node, moment: &Moment, orders: &mut [Order]) -> Result<Vec<(String, Vec<Value>)>, Broken> {
         let held = if let Moment::In(step) = moment { Some(format!("/{step}")) } else { None };
         if let Some(path) = &held {
             self.shop.hold(path);
@@ -327,7 +322,7 @@ impl Yard {
         let (acknowledge, acknowledged) = mpsc::channel();
         let seen = thread::scope(|scope| {
             for (index, (order, input)) in orders.iter().zip(&inputs).enumerate() {
-                let (order, acknowledge) = (&*order, acknowledge.clone());
+                let acknowledge = acknowledge.clone();
                 scope.spawn(move || {
                     let api = crate::Api::new(address);
                     // A server that died did not acknowledge.
@@ -422,7 +417,7 @@ impl Yard {
 
     fn input(&self, kind: usize) -> Value {
         // Some sleep between their steps, so that runs die parked, too.
-        let pause_ms = if kind % 2 == 0 { 0 } else { 3 };
+        let pause_ms = if kind.is_multiple_of(2) { 0 } else { 3 };
         json!({
             "service": self.shop.origin(),
             "order_id": format!("o-{kind}"),

@@ -119,11 +119,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`], with what the server printed.
-    pub fn start_with(
-        programs: &Programs,
-        data: &Path,
-        adjust: impl FnOnce(&mut Command),
-    ) -> Result<Self, NodeError> {
+    pub fn start_with(programs: &Programs, data: &Path, adjust: impl FnOnce(&mut Command)) -> Result<Self, NodeError> {
         let mut process = Self::spawn(programs, data, adjust)?;
         let line = process.wait_for_line("http://", START_WITHIN)?;
         let address = address_in(&line).ok_or_else(|| NodeError::Unexpected(format!("no address in `{line}`")))?;
@@ -157,7 +153,13 @@ impl Node {
     pub fn deploy(&self, programs: &Programs) -> Result<(), NodeError> {
         let Some(module) = &programs.module else { return Ok(()) };
         let mut command = Command::new(&programs.server);
-        command.arg("deploy").arg(module).args(["--service", &programs.service, "--immutable-ref", "v1", "--grant-all"]);
+        command.arg("deploy").arg(module).args([
+            "--service",
+            &programs.service,
+            "--immutable-ref",
+            "v1",
+            "--grant-all",
+        ]);
         command.arg("--server").arg(format!("http://{}", self.address()));
         command.env_remove(artifacts::MODULES_VARIABLE).env_remove("BIVOUAC_SERVER").env_remove("BIVOUAC_KEY");
         let mut deploy = Process::spawn(&mut command)?;

@@ -6,7 +6,7 @@ use crate::{
     client::Client,
     connection::Connection,
     failure::Result,
-    grants::{self, Grant, GrantArgs, Settled},
+    grants::{self, Ask, Grant, GrantArgs, Settled},
     module::{self, Built},
     output::{self, Style},
     project::Project,
@@ -105,8 +105,7 @@ pub(crate) fn run(args: &DeployArgs, globals: &Globals) -> Result {
 
 fn plan(args: &DeployArgs, project: &Project, built: &Built) -> Result<Plan> {
     let asked = grants::asked(&built.manifest.capabilities);
-    let ask: Option<&dyn Fn(&_) -> Result<_>> =
-        if grants::somebody_is_there() { Some(&grants::ask_person) } else { None };
+    let ask: Option<Ask<'_>> = if grants::somebody_is_there() { Some(&grants::ask_person) } else { None };
     let settled = grants::settle(&asked, &args.grants, &project.grants, ask)?;
     Ok(Plan {
         environment: args.env.clone().or_else(|| project.environment.clone()),

@@ -101,7 +101,11 @@ pub(crate) async fn run(args: &RunArgs, globals: &Globals) -> Result {
 
 /// How to go on with a run that nobody follows any more.
 fn ways_on(run: &str) -> String {
-    format!("bivouac runs events {run} --follow\nbivouac runs show {run}\nbivouac runs cancel {run}")
+    format!(
+        "bivouac runs events {run} --follow   follow it again\n\
+         bivouac runs show {run}              see what became of it\n\
+         bivouac runs cancel {run}            end it"
+    )
 }
 
 async fn sleep(timeout: Option<Duration>) {

@@ -178,7 +178,8 @@ async fn ls(client: &Client, args: &LsArgs, globals: &Globals) -> Result {
     let runs: Result<Vec<Run>> = page.runs.iter().map(|run| client.read(run.get(), undone)).collect();
     let now = time::now_ms();
     let rows = runs?.into_iter().map(|run| {
-        let age = run.run_id.parse::<RunId>().map_or(run.created_at.clone(), |id| time::ago(id.accepted_ms(), now));
+        let age =
+            run.run_id.parse::<RunId>().map_or_else(|_| run.created_at.clone(), |id| time::ago(id.accepted_ms(), now));
         let took = run.duration_ms.map(time::duration).unwrap_or_default();
         vec![run.run_id.clone(), run.full_component(), run.full_status(), age, took]
     });

@@ -17,7 +17,7 @@ use serde_json::json;
 use std::{
     collections::BTreeSet,
     env,
-    io::{self, BufRead as _, IsTerminal as _, Read as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
 };
 
 /// The most bytes that are read for a value; the server's limit is lower.
@@ -139,8 +139,9 @@ fn from_stdin(undone: &str) -> Result<String> {
     let unreadable = |error: io::Error| Failure::usage(undone).why(format!("the value cannot be read: {error}"));
     let mut value = String::new();
     if io::stdin().is_terminal() {
-        eprint_prompt();
+        // Before the prompt: whoever pastes the value at once must not see it.
         let _silent = Silence::start();
+        prompt();
         io::stdin().lock().read_line(&mut value).map_err(unreadable)?;
         output::note("");
     } else {
@@ -150,8 +151,7 @@ fn from_stdin(undone: &str) -> Result<String> {
     Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned())
 }
 
-fn eprint_prompt() {
-    use std::io::Write as _;
+fn prompt() {
     // Where nobody can read the prompt, the terminal still takes the value.
     let _closed = write!(io::stderr(), "Value (not shown): ");
 }

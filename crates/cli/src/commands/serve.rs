@@ -28,8 +28,9 @@ const DEFAULT_LOG: &str = "info";
 /// Run a server
 ///
 /// Every option is also a variable (`--max-queue` is BIVOUAC_MAX_QUEUE) and a key of bivouac-server.toml (`max_queue`);
-/// flags win over variables, variables over the file. BIVOUAC_ADMIN_KEY sets the first admin key, BIVOUAC_MASTER_KEY the
-/// key that secrets are sealed with (else DATA/master.key), RUST_LOG what is logged.
+/// flags win over variables, variables over the file. BIVOUAC_ADMIN_KEY sets an admin key of your own (also where the
+/// first one was lost), BIVOUAC_MASTER_KEY the key that secrets are sealed with (else DATA/master.key), RUST_LOG what is
+/// logged.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bivouac serve                                   on 127.0.0.1:7420, data in .bivouac
@@ -112,7 +113,9 @@ fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
             output::say(&format!("The admin key, shown this once:\n\n  export BIVOUAC_KEY={}\n", style.bold(key)))
         }
         None if dev => output::say("Development: requests from this machine need no key."),
-        None => Ok(()),
+        None => {
+            output::say("Keys are those of earlier starts; BIVOUAC_ADMIN_KEY=... adds an admin key where it was lost.")
+        }
     }
 }
 

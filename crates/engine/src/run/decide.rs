@@ -10,6 +10,7 @@ use crate::{
     sabotaged,
 };
 use bivouac_protocol::{Code, ErrorInfo, frame::CancelMode};
+use std::sync::Arc;
 
 impl Run {
     /// Says what follows from `input` at `now`, without changing anything.
@@ -72,7 +73,7 @@ impl Run {
         if current || sabotaged!(FenceOff) { Ok(()) } else { Err(Rejection::Stale) }
     }
 
-    fn decide_turn(&self, turn: &Turn, end: Option<&End>, now: Timestamp) -> Result<Vec<Event>, Rejection> {
+    fn decide_turn(&self, turn: &Arc<Turn>, end: Option<&End>, now: Timestamp) -> Result<Vec<Event>, Rejection> {
         if turn.n != self.next_turn && !sabotaged!(FenceOff) {
             return Err(Rejection::OutOfOrder { expected: self.next_turn, got: turn.n });
         }
@@ -81,7 +82,7 @@ impl Run {
         }
         self.check_deliveries(turn)?;
         self.check_effects(turn, end.is_some())?;
-        let mut events = vec![Event::Turn(Box::new(turn.clone()))];
+        let mut events = vec![Event::Turn(Arc::clone(turn))];
         let mut after = self.clone();
         after.apply(&events[0]);
         match end {

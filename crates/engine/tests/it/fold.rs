@@ -150,7 +150,7 @@ fn input(wish: Wish, run: &Run) -> Input {
                     turn.effects.retain(|effect| effect.kind == EffectKind::Write);
                 }
             }
-            Input::Turn { fence, turn: Box::new(turn), end, writes: Vec::new() }
+            Input::Turn { fence, turn: std::sync::Arc::new(turn), end, writes: Vec::new() }
         }
     }
 }
@@ -197,7 +197,7 @@ proptest! {
 
     #[test]
     fn any_turn_comes_back_from_its_bytes(turn in turn()) {
-        let event = Event::Turn(Box::new(turn));
+        let event = Event::Turn(std::sync::Arc::new(turn));
         prop_assert_eq!(decode(&encode(&event)).unwrap(), event);
     }
 }

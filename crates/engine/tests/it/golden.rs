@@ -62,7 +62,7 @@ fn records() -> Vec<(&'static str, Event)> {
     vec![
         ("accepted", Event::Accepted(Box::new(accepted(Some(all_retries()))))),
         ("attempt_started", Event::AttemptStarted { attempt: 2 }),
-        ("turn", Event::Turn(Box::new(full_turn()))),
+        ("turn", Event::Turn(std::sync::Arc::new(full_turn()))),
         ("parked", Event::Parked),
         ("woken", Event::Woken),
         ("slice_lost", Event::SliceLost { cause: Loss::Deadline }),
@@ -97,7 +97,7 @@ fn full_run() -> Run {
         signal("go", "s1"),
         signal("go", "s2"),
         Event::CancelRequested { mode: CancelMode::Grace, until: NOW.plus_ms(500), reason: "asked".into() },
-        Event::Turn(Box::new(turn)),
+        Event::Turn(std::sync::Arc::new(turn)),
         Event::SliceLost { cause: Loss::Executor },
         Event::SliceLost { cause: Loss::Executor },
         Event::SliceLost { cause: Loss::Deadline },

@@ -106,7 +106,7 @@ impl Alone {
     pub(crate) fn turn(&mut self, turn: Turn, end: Option<End>) -> Result<Vec<Event>, Rejection> {
         let now = turn.now;
         let fence = fence(&self.0);
-        self.take(&Input::Turn { fence, turn: Box::new(turn), end, writes: Vec::new() }, now)
+        self.take(&Input::Turn { fence, turn: std::sync::Arc::new(turn), end, writes: Vec::new() }, now)
     }
 }
 
@@ -149,7 +149,7 @@ impl Owner {
     ) -> Result<(), Rejection> {
         let now = turn.now;
         let fence = fence(self.run());
-        self.handle_at(Input::Turn { fence, turn: Box::new(turn), end, writes }, now)
+        self.handle_at(Input::Turn { fence, turn: std::sync::Arc::new(turn), end, writes }, now)
     }
 
     /// Commits what is there to commit, and gives the commands that this released.

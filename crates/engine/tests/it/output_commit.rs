@@ -51,7 +51,7 @@ fn a_run_that_only_computes_needs_two_commits() {
     let speaker = fence(shard.run(run_id()).unwrap());
     let input = |n, end| Input::Turn {
         fence: speaker,
-        turn: Box::new(turn(n, vec![effect("m", EffectKind::Write)])),
+        turn: std::sync::Arc::new(turn(n, vec![effect("m", EffectKind::Write)])),
         end,
         writes: vec![],
     };
@@ -60,7 +60,9 @@ fn a_run_that_only_computes_needs_two_commits() {
     let mut last = turn(2, vec![]);
     last.delivered = vec![crate::help::delivery("m", None)];
     let end = Some(End::Completed { output: "1".into() });
-    shard.handle(run_id(), Input::Turn { fence: speaker, turn: Box::new(last), end, writes: vec![] }, NOW).unwrap();
+    shard
+        .handle(run_id(), Input::Turn { fence: speaker, turn: std::sync::Arc::new(last), end, writes: vec![] }, NOW)
+        .unwrap();
     let end = shard.batch().unwrap();
     assert_eq!(end.transitions[0].events.len(), 3, "the commit carries the whole tail");
     assert_eq!((acceptance.lsn, acceptance.last_lsn(), end.lsn, end.last_lsn()), (0, 1, 1, 4));
@@ -142,7 +144,7 @@ fn a_stale_speaker_is_refused_whatever_part_of_its_fence_is_old() {
         let inputs = [
             Input::Turn {
                 fence: stale,
-                turn: Box::new(turn(1, vec![effect("1", EffectKind::Safe)])),
+                turn: std::sync::Arc::new(turn(1, vec![effect("1", EffectKind::Safe)])),
                 end: None,
                 writes: vec![],
             },

@@ -9,37 +9,65 @@ use serde::{Deserialize, Serialize};
 /// One event of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields mirror the engine's events, which explain them")]
-pub enum Record {
-    Accepted(Accepted),
-    AttemptStarted { attempt: u32 },
-    Turn(Turn),
+pub enum Record<'a> {
+    Accepted(#[serde(borrow)] Accepted<'a>),
+    AttemptStarted {
+        attempt: u32,
+    },
+    Turn(#[serde(borrow)] Turn<'a>),
     Parked,
     Woken,
-    SliceLost { deadline: bool },
-    AttemptFailed { error: Error, retry_at_ms: u64 },
-    Paused { error: Error },
-    SignalReceived { name: String, id: String, payload: Bytes },
-    CancelRequested { now: bool, until_ms: u64, reason: String },
-    Completed { output: Bytes },
-    Failed { error: Error },
-    Cancelled { reason: String },
+    SliceLost {
+        deadline: bool,
+    },
+    AttemptFailed {
+        #[serde(borrow)]
+        error: Error<'a>,
+        retry_at_ms: u64,
+    },
+    Paused {
+        #[serde(borrow)]
+        error: Error<'a>,
+    },
+    SignalReceived {
+        name: &'a str,
+        id: &'a str,
+        payload: Bytes,
+    },
+    CancelRequested {
+        now: bool,
+        until_ms: u64,
+        reason: &'a str,
+    },
+    Completed {
+        output: Bytes,
+    },
+    Failed {
+        #[serde(borrow)]
+        error: Error<'a>,
+    },
+    Cancelled {
+        reason: &'a str,
+    },
 }
 
 /// How a run began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields mirror the engine's events, which explain them")]
-pub struct Accepted {
-    pub environment: String,
-    pub tenant: String,
-    pub app: String,
-    pub user: String,
+pub struct Accepted<'a> {
+    pub environment: &'a str,
+    pub tenant: &'a str,
+    pub app: &'a str,
+    pub user: &'a str,
     pub deployment: u128,
-    pub component: String,
-    pub idempotency: Option<(String, [u8; 16])>,
+    pub component: &'a str,
+    #[serde(borrow)]
+    pub idempotency: Option<(&'a str, [u8; 16])>,
     pub input: Bytes,
     pub metadata: Bytes,
     pub seed: Bytes,
-    pub patches: Vec<String>,
+    #[serde(borrow)]
+    pub patches: Vec<&'a str>,
     pub retries: Option<Retries>,
 }
 
@@ -58,55 +86,60 @@ pub struct Retries {
 /// One turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields mirror the engine's events, which explain them")]
-pub struct Turn {
+pub struct Turn<'a> {
     pub n: u64,
     pub now_ms: u64,
     pub frame: Bytes,
-    pub delivered: Vec<(String, Option<u64>)>,
+    #[serde(borrow)]
+    pub delivered: Vec<(&'a str, Option<u64>)>,
     /// 0 none, 1 grace, 2 now.
     pub cancel: u8,
-    pub effects: Vec<Effect>,
-    pub steps: Vec<(String, StepResult)>,
-    pub cancels: Vec<String>,
+    #[serde(borrow)]
+    pub effects: Vec<Effect<'a>>,
+    #[serde(borrow)]
+    pub steps: Vec<(&'a str, StepResult<'a>)>,
+    #[serde(borrow)]
+    pub cancels: Vec<&'a str>,
     pub notes: Vec<(bool, Bytes)>,
 }
 
 /// An effect of a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields mirror the engine's events, which explain them")]
-pub struct Effect {
-    pub path: String,
-    pub key: String,
-    pub op: String,
+pub struct Effect<'a> {
+    pub path: &'a str,
+    pub key: &'a str,
+    pub op: &'a str,
     pub digest: [u8; 16],
-    pub kind: EffectKind,
+    #[serde(borrow)]
+    pub kind: EffectKind<'a>,
 }
 
 /// What kind of effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the variants mirror the engine's, which explain them")]
-pub enum EffectKind {
+pub enum EffectKind<'a> {
     Safe,
     Keyed,
     Write,
     Timer { due_ms: u64 },
-    Signal { name: String },
+    Signal { name: &'a str },
 }
 
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the variants mirror the engine's, which explain them")]
-pub enum StepResult {
+pub enum StepResult<'a> {
     Ok(Bytes),
-    Err(Error),
+    Err(#[serde(borrow)] Error<'a>),
 }
 
 /// An error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields mirror `ErrorInfo`, which explains them")]
-pub struct Error {
-    pub code: String,
-    pub message: String,
+pub struct Error<'a> {
+    pub code: &'a str,
+    pub message: &'a str,
     pub retryable: bool,
     pub retry_after_ms: Option<u64>,
 }
@@ -114,7 +147,7 @@ pub struct Error {
 /// A run's folded state, written when it lets go of its guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields mirror the engine's run, which explains them")]
-pub struct State {
+pub struct State<'a> {
     pub phase: Phase,
     pub retries: Option<Retries>,
     pub next_seq: u64,
@@ -126,15 +159,21 @@ pub struct State {
     pub deadlines: u32,
     pub clock_ms: u64,
     /// Path, key, kind.
-    pub open: Vec<(String, String, EffectKind)>,
-    pub written: Vec<String>,
+    #[serde(borrow)]
+    pub open: Vec<(&'a str, &'a str, EffectKind<'a>)>,
+    #[serde(borrow)]
+    pub written: Vec<&'a str>,
     /// Now, until, reason, told.
-    pub cancel: Option<(bool, u64, String, bool)>,
+    #[serde(borrow)]
+    pub cancel: Option<(bool, u64, &'a str, bool)>,
     /// Number, name, event.
-    pub inbox: Vec<(u64, String, u64)>,
+    #[serde(borrow)]
+    pub inbox: Vec<(u64, &'a str, u64)>,
     /// Number, name, event, path.
-    pub taken: Vec<(u64, String, u64, String)>,
-    pub signal_ids: Vec<(String, String)>,
+    #[serde(borrow)]
+    pub taken: Vec<(u64, &'a str, u64, &'a str)>,
+    #[serde(borrow)]
+    pub signal_ids: Vec<(&'a str, &'a str)>,
 }
 
 /// Where a run is in its life.
@@ -150,7 +189,7 @@ pub enum Phase {
     Cancelled,
 }
 
-impl Record {
+impl<'a> Record<'a> {
     /// Writes the record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -161,12 +200,12 @@ impl Record {
     ///
     /// # Errors
     /// [`JournalError`] where the bytes are none, or a newer build's.
-    pub fn decode(bytes: &[u8]) -> Result<Self, JournalError> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, JournalError> {
         super::decode(bytes)
     }
 }
 
-impl State {
+impl<'a> State<'a> {
     /// Writes the state.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -177,7 +216,7 @@ impl State {
     ///
     /// # Errors
     /// [`JournalError`] where the bytes are none, or a newer build's.
-    pub fn decode(bytes: &[u8]) -> Result<Self, JournalError> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, JournalError> {
         super::decode(bytes)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     metrics::Metrics,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bivouac_engine::{Accepted, Event, Fence, Loss, MemoryScope, StepOutcome, Timestamp, Turn, memo::Memo};
+use bivouac_engine::{Accepted, EffectKind, Event, Fence, Loss, MemoryScope, StepOutcome, Timestamp, Turn, memo::Memo};
 use bivouac_protocol::{
     Code, EffectKey, ErrorInfo, Json, Path, RunId,
     frame::{Auth, CancelMode, InFrame, Limits, Memo as FrameMemo, Op, OutFrame, Outcome, Start},
@@ -55,6 +55,8 @@ pub(crate) struct Slice {
 struct Open {
     key: EffectKey,
     op: Op,
+    /// When a timer is due.
+    due: Option<Timestamp>,
     task: Option<AbortHandle>,
 }
 
@@ -145,7 +147,7 @@ impl Slice {
     }
 
     /// Drives the recorded frames again. What is still open afterwards is asked for again: all of it is on disk.
-    fn replay(&mut self, env: &Env, turns: &[Turn]) -> Result<(), Setback> {
+    fn replay(&mut self, env: &Env, turns: &[Arc<Turn>]) -> Result<(), Setback> {
         let finished: BTreeSet<&str> =
             turns.iter().flat_map(|turn| turn.delivered.iter().map(|delivery| delivery.path.as_str())).collect();
         for recorded in turns {
@@ -204,7 +206,11 @@ impl Slice {
             self.arrived.retain(|(arrived, _)| arrived != path);
         }
         for ((path, op), effect) in translated.ops.iter().zip(&translated.turn.effects) {
-            self.open.insert(path.clone(), Open { key: effect.key.clone(), op: op.clone(), task: None });
+            let due = match effect.kind {
+                EffectKind::Timer { due } => Some(due),
+                _ => None,
+            };
+            self.open.insert(path.clone(), Open { key: effect.key.clone(), op: op.clone(), due, task: None });
         }
     }
 
@@ -241,9 +247,12 @@ impl Slice {
     }
 
     fn next_turn(&mut self, env: &Env) -> Result<Said, Setback> {
-        let now = env.now().max(self.clock);
+        let deliver = std::mem::take(&mut self.arrived);
+        // A timer that fired is due, also where the wall clock was put back since.
+        let due = deliver.iter().filter_map(|(path, _)| self.open.get(path)?.due).max();
+        let now = env.now().max(self.clock).max(due.unwrap_or_default());
         let mut frame = InFrame::new(self.next_turn, now.0);
-        frame.deliver = std::mem::take(&mut self.arrived);
+        frame.deliver = deliver;
         frame.cancel = self.cancel.take();
         let delivered = frame.deliver.iter().map(|(path, _)| path.clone()).collect();
         frame.start = self.start.take();
@@ -254,7 +263,7 @@ impl Slice {
         self.take_up(&translated);
         self.over = translated.end.is_some();
         let Translated { turn, end, writes, .. } = translated;
-        Ok(Said::Turn { fence: self.fence, turn: Box::new(turn), end, writes })
+        Ok(Said::Turn { fence: self.fence, turn: Arc::new(turn), end, writes })
     }
 
     /// Performs an effect that may leave now. Waits and writes are not performed here: the loop delivers them.
@@ -330,19 +339,19 @@ impl Drop for Slice {
 struct History {
     accepted: Arc<Accepted>,
     memo: Memo,
-    turns: Vec<Turn>,
+    turns: Vec<Arc<Turn>>,
 }
 
 fn history(env: &Env, run: RunId, attempt: u32) -> Result<History, Setback> {
     let mut accepted = None;
     let mut memo = Memo::default();
-    let mut turns: Vec<Turn> = Vec::new();
+    let mut turns: Vec<Arc<Turn>> = Vec::new();
     recover::each_event(&**env.voice.driver.reader(), run, 0, |event| match event {
         Event::Accepted(found) => accepted = Some(found),
-        Event::Turn(turn) => turns.push(*turn),
+        Event::Turn(turn) => turns.push(turn),
         Event::AttemptStarted { attempt: started } if started <= attempt => {
             for turn in turns.drain(..) {
-                memo.fold(&Event::Turn(Box::new(turn)));
+                memo.fold(&Event::Turn(turn));
             }
         }
         _ => {}

@@ -133,7 +133,7 @@ pub enum Said {
         /// Who speaks.
         fence: Fence,
         /// The turn.
-        turn: Box<Turn>,
+        turn: Arc<Turn>,
         /// How the guest ended with it.
         end: Option<End>,
         /// The values of its memory writes.

@@ -54,10 +54,10 @@ pub(crate) struct ShardLoop {
     pause: Option<Duration>,
 }
 
-/// A client that waits for a commit.
+/// A client that waits until what its answer says is on disk.
 enum Waiting {
-    Start(oneshot::Sender<Result<Started, StartError>>, Started),
-    Cancel(oneshot::Sender<Result<(), CancelError>>),
+    Start(oneshot::Sender<Result<Started, StartError>>, Result<Started, StartError>),
+    Cancel(oneshot::Sender<Result<(), CancelError>>, Result<(), CancelError>),
 }
 
 impl ShardLoop {
@@ -150,15 +150,16 @@ impl ShardLoop {
             }
             Ok(Some(((existing, before), digest))) if before == digest => {
                 let started = Started { id: existing, existing: true };
-                self.answer(existing, Waiting::Start(reply, started));
+                self.answer(existing, Waiting::Start(reply, Ok(started)));
             }
             Ok(Some(((existing, _), _))) => {
-                let _gone = reply.send(Err(StartError::IdempotencyConflict(existing)));
+                let conflict = StartError::IdempotencyConflict(existing);
+                self.answer(existing, Waiting::Start(reply, Err(conflict)));
             }
             Ok(None) => match self.shard.handle(id, Input::Accept(accepted), now()) {
                 Ok(()) => {
                     Metrics::count(&self.parts.metrics.runs_accepted);
-                    self.answer(id, Waiting::Start(reply, Started { id, existing: false }));
+                    self.answer(id, Waiting::Start(reply, Ok(Started { id, existing: false })));
                 }
                 Err(rejection) => {
                     Metrics::count(&self.parts.metrics.runs_refused);
@@ -176,22 +177,21 @@ impl ShardLoop {
         grace_ms: u64,
         reply: oneshot::Sender<Result<(), CancelError>>,
     ) {
-        let refused = match self.fetch(id) {
-            Err(error) => Some(CancelError::Unknown(error.to_string())),
-            Ok(false) => Some(CancelError::NotFound),
+        match self.fetch(id) {
             Ok(true) => {
                 let input = Input::Cancel { mode, reason: reason.into(), grace_ms };
-                match self.shard.handle(id, input, now()) {
-                    Ok(()) => None,
-                    Err(Rejection::Finished) => Some(CancelError::Finished),
-                    Err(other) => Some(CancelError::Unknown(other.to_string())),
-                }
+                let answer = match self.shard.handle(id, input, now()) {
+                    Ok(()) => Ok(()),
+                    Err(Rejection::Finished) => Err(CancelError::Finished),
+                    Err(other) => Err(CancelError::Unknown(other.to_string())),
+                };
+                self.answer(id, Waiting::Cancel(reply, answer));
             }
-        };
-        match refused {
-            None => self.answer(id, Waiting::Cancel(reply)),
-            Some(error) => {
-                let _gone = reply.send(Err(error));
+            Ok(false) => {
+                let _gone = reply.send(Err(CancelError::NotFound));
+            }
+            Err(error) => {
+                let _gone = reply.send(Err(CancelError::Unknown(error.to_string())));
             }
         }
     }
@@ -382,11 +382,11 @@ fn exit_sync_failed() -> ! {
 /// The answers go to whoever still waits.
 fn grant(waiting: Waiting) {
     match waiting {
-        Waiting::Start(reply, started) => {
-            let _gone = reply.send(Ok(started));
+        Waiting::Start(reply, answer) => {
+            let _gone = reply.send(answer);
         }
-        Waiting::Cancel(reply) => {
-            let _gone = reply.send(Ok(()));
+        Waiting::Cancel(reply, answer) => {
+            let _gone = reply.send(answer);
         }
     }
 }
@@ -398,7 +398,7 @@ fn refuse(waiting: Waiting, error: &CommitError) {
             let _gone =
                 reply.send(Err(if full { StartError::StorageFull } else { StartError::Unknown(error.to_string()) }));
         }
-        Waiting::Cancel(reply) => {
+        Waiting::Cancel(reply, _) => {
             let _gone =
                 reply.send(Err(if full { CancelError::StorageFull } else { CancelError::Unknown(error.to_string()) }));
         }

@@ -454,9 +454,9 @@ mod tests {
     fn every_event() -> Vec<Event> {
         let error = ErrorInfo::retryable(Code::TIMEOUT, "too slow");
         vec![
-            Event::Accepted(Box::new(accepted())),
-            Event::Turn(Box::new(turn(1))),
-            Event::Turn(Box::new(turn(2))),
+            Event::Accepted(accepted().into()),
+            Event::Turn(std::sync::Arc::new(turn(1))),
+            Event::Turn(std::sync::Arc::new(turn(2))),
             Event::AttemptStarted { attempt: 2 },
             Event::Parked,
             Event::Woken,

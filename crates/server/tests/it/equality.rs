@@ -117,7 +117,8 @@ fn without_times(event: Event) -> Value {
             "patches": accepted.patches,
             "retries": format!("{:?}", accepted.retries),
         }),
-        Event::Turn(mut turn) => {
+        Event::Turn(turn) => {
+            let mut turn = std::sync::Arc::unwrap_or_clone(turn);
             turn.now = Timestamp(0);
             for effect in &mut turn.effects {
                 if let bivouac_engine::EffectKind::Timer { due } = &mut effect.kind {

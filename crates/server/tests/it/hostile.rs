@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// The largest module that the server of these tests takes.
 const MAX_MODULE: usize = 2 << 20;
 /// A module's memory that the server of these tests gives.
-const MEMORY: usize = 16 << 20;
+const MEMORY: usize = 48 << 20;
 
 #[test]
 fn a_module_that_cannot_be_used_is_refused_with_its_reason_and_the_next_one_is_taken() {
@@ -81,12 +81,12 @@ fn small() -> Local {
 /// A name, the module, and the status, code and a part of the text that it is refused with.
 fn refused() -> Vec<(&'static str, Vec<u8>, u16, &'static str, &'static str)> {
     vec![
-        ("no module", b"#!/bin/sh\nexit 0\n".to_vec(), 400, "MODULE_INVALID", "not a WebAssembly module"),
+        ("no module", b"#!/bin/sh\nexit 0\n".to_vec(), 422, "MODULE_INVALID", "not a WebAssembly module"),
         ("nothing", Vec::new(), 400, "BAD_REQUEST", "empty"),
-        ("foreign import", wat(r#"(import "env" "f" (func))"#, 1, "[]"), 400, "MODULE_IMPORT_REFUSED", "env.f"),
-        ("other revision", wat("", 2, "[]"), 400, "ABI_UNSUPPORTED", "revision 2"),
-        ("unknown operation", wat("", 1, r#"["teleport"]"#), 400, "OP_UNSUPPORTED", "teleport"),
-        ("no exports", wat::parse_str("(module (memory 1))").unwrap(), 400, "MODULE_EXPORT_MISSING", "bivouac_abi"),
+        ("foreign import", wat(r#"(import "env" "f" (func))"#, 1, "[]"), 422, "MODULE_IMPORT_REFUSED", "env.f"),
+        ("other revision", wat("", 2, "[]"), 422, "ABI_UNSUPPORTED", "revision 2"),
+        ("unknown operation", wat("", 1, r#"["teleport"]"#), 422, "OP_UNSUPPORTED", "teleport"),
+        ("no exports", wat::parse_str("(module (memory 1))").unwrap(), 422, "MODULE_EXPORT_MISSING", "bivouac_abi"),
         ("too large", vec![0; MAX_MODULE + 1], 413, "BODY_TOO_LARGE", "max_module"),
     ]
 }

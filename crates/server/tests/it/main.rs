@@ -1,5 +1,7 @@
 //! The server through its own front door: a real process's worth of server per test, on a port of its own.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod api_control;
 mod api_events;
 mod api_input;

@@ -174,7 +174,7 @@ impl Slice {
             }
         }
         let (writes, end) = (writes_of(&out), out.end.clone().map(end_of));
-        let turn = Box::new(turn_of(&frame, frame.encode(), delivered, out));
+        let turn = Arc::new(turn_of(&frame, frame.encode(), delivered, out));
         self.timers.extend(timers(turn.effects.iter().map(|effect| (&effect.path, &effect.kind))));
         Some(Input::Turn { fence, turn, end, writes })
     }

@@ -70,15 +70,22 @@ impl Writer {
 
     pub(super) fn open_shard(&mut self, shard: u16) -> Result<Opened, StoreError> {
         self.forget();
+        let opened = self.take_shard(shard);
+        opened.inspect_err(|_| self.give_up()).map_err(|error| database("cannot open the shard", error))
+    }
+
+    fn take_shard(&self, shard: u16) -> rusqlite::Result<Opened> {
         let owner = std::process::id().to_string();
-        self.db
-            .query_row(
-                "INSERT INTO shard (id, owner, epoch, lsn) VALUES (?1, ?2, 1, 0)
-                 ON CONFLICT (id) DO UPDATE SET owner = ?2, epoch = epoch + 1 RETURNING epoch, lsn",
-                params![shard, owner],
-                |row| Ok(Opened { epoch: row.get(0)?, lsn: row.get(1)? }),
-            )
-            .map_err(|error| database("cannot open the shard", error))
+        // A statement that returns a row is over without a word on whether it was committed: only COMMIT says so.
+        self.run("BEGIN IMMEDIATE")?;
+        let opened = self.db.query_row(
+            "INSERT INTO shard (id, owner, epoch, lsn) VALUES (?1, ?2, 1, 0)
+             ON CONFLICT (id) DO UPDATE SET owner = ?2, epoch = epoch + 1 RETURNING epoch, lsn",
+            params![shard, owner],
+            |row| Ok(Opened { epoch: row.get(0)?, lsn: row.get(1)? }),
+        )?;
+        self.run("COMMIT")?;
+        Ok(opened)
     }
 
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {

@@ -68,7 +68,7 @@ fn build(n: u64, act: &Act, next: u64) -> Transition {
             start_of(run, begin)
         }
         Act::Turns(count) => {
-            transition(run, next, (0..*count).map(|i| Event::Turn(Box::new(turn(next + i)))).collect())
+            transition(run, next, (0..*count).map(|i| Event::Turn(std::sync::Arc::new(turn(next + i)))).collect())
         }
         Act::Head { status, wake, state } => {
             let state = state.map(|length| vec![b'x'; usize::from(length)]);

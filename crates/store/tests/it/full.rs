@@ -23,7 +23,7 @@ fn limited(directory: &Path, max_pages: Option<u32>) -> SqliteStore {
 /// Commits turns of a run, from its `next`th event on, until a commit fails.
 fn fill(store: &mut SqliteStore, owner: &mut Owner, next: &mut u64) -> CommitError {
     loop {
-        let event = Event::Turn(Box::new(turn(*next)));
+        let event = Event::Turn(std::sync::Arc::new(turn(*next)));
         match owner.commit(store, vec![transition(run_id(0, 1), *next, vec![event])]) {
             Ok(()) => *next += 1,
             Err(error) => return error,
@@ -50,7 +50,7 @@ fn a_full_disk_refuses_what_is_new_and_takes_it_once_there_is_space() {
     drop(store);
     let mut store = limited(directory.path(), None);
     let mut owner = Owner::open(&mut store, 0);
-    let event = Event::Turn(Box::new(turn(next)));
+    let event = Event::Turn(std::sync::Arc::new(turn(next)));
     owner.commit(&mut store, vec![transition(run_id(0, 1), next, vec![event])]).unwrap();
     store.control(&large).unwrap();
 }

@@ -28,7 +28,7 @@ fn fill(store: &mut dyn Store) {
     let wait = Transition {
         head: Some(head),
         writes: vec![write("ada", "cart", Some("[1,2]"))],
-        ..transition(parked, 2, vec![Event::Turn(Box::new(turn(1))), Event::Parked])
+        ..transition(parked, 2, vec![Event::Turn(std::sync::Arc::new(turn(1))), Event::Parked])
     };
     owner.commit(store, vec![start_of(parked, begin), start(over)]).unwrap();
     owner.commit(store, vec![wait, end(over, 2, Status::Failed)]).unwrap();

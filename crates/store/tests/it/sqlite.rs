@@ -62,7 +62,7 @@ fn readers_in_many_threads_see_whole_commits_while_the_writer_works() {
             });
         }
         for seq in 2..=60 {
-            let steps = runs.map(|run| transition(run, seq, vec![Event::Turn(Box::new(turn(seq)))]));
+            let steps = runs.map(|run| transition(run, seq, vec![Event::Turn(std::sync::Arc::new(turn(seq)))]));
             owner.commit(&mut store, steps.to_vec()).unwrap();
             committed.store(seq, Ordering::SeqCst);
         }

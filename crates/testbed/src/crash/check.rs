@@ -63,17 +63,23 @@ pub(crate) fn events(run: &str, events: &[Value], seen: &[Value]) -> Result<(), 
     if ids.len() != events.len() {
         return broken("two have one id".to_owned());
     }
-    let mut steps: Vec<&str> = events.iter().filter(|event| kind(event) == "step.completed").filter_map(|event| event["step_key"].as_str()).collect();
+    let mut steps: Vec<&str> = events
+        .iter()
+        .filter(|event| kind(event) == "step.completed")
+        .filter_map(|event| event["step_key"].as_str())
+        .collect();
     steps.sort_unstable();
     let mut expected = STEPS;
     expected.sort_unstable();
     // The concurrent steps' keys bear the scope of their branch.
-    if steps.iter().map(|key| key.rsplit('/').next().unwrap_or(key)).collect::<BTreeSet<_>>() != BTreeSet::from(expected)
+    if steps.iter().map(|key| key.rsplit('/').next().unwrap_or(key)).collect::<BTreeSet<_>>()
+        != BTreeSet::from(expected)
         || steps.len() != STEPS.len()
     {
         return broken(format!("the steps that ended are {steps:?}"));
     }
-    let ends = events.iter().filter(|event| matches!(kind(event).as_str(), "run.completed" | "run.failed" | "run.cancelled"));
+    let ends =
+        events.iter().filter(|event| matches!(kind(event).as_str(), "run.completed" | "run.failed" | "run.cancelled"));
     if ends.count() != 1 || events.last().map(kind).as_deref() != Some("run.completed") {
         return broken("they do not end with one end".to_owned());
     }

@@ -19,15 +19,8 @@ fn native_code_survives_every_death() {
 }
 
 fn survives(mode: Mode) {
-    let plan = Drill {
-        mode,
-        profile: "dev".to_owned(),
-        seed: 1,
-        steps: true,
-        kills: KILLS,
-        powerloss: POWERLOSS,
-        at_once: 4,
-    };
+    let plan =
+        Drill { mode, profile: "dev".to_owned(), seed: 1, steps: true, kills: KILLS, powerloss: POWERLOSS, at_once: 4 };
     let report = drill(&plan, &mut |line| println!("{line}")).unwrap_or_else(|broken| panic!("{broken}"));
     println!("{report}");
     // Each step dies twice, in its call and after; some random moments are followed by a second one.

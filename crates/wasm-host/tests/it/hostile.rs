@@ -16,10 +16,7 @@ const WRITE: &str =
 
 /// Loads and expects a refusal.
 fn refused(host: &Host, wasm: &[u8], code: Code, says: &str) {
-    let error = match host.load(wasm) {
-        Ok(_) => panic!("it was loaded, {code} expected"),
-        Err(error) => error,
-    };
+    let Err(error) = host.load(wasm) else { panic!("it was loaded, {code} expected") };
     assert_eq!(error.info().code, code, "{error}");
     assert!(error.to_string().contains(says), "`{error}` does not say `{says}`");
 }
