@@ -80,7 +80,7 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
 /// [`JournalError`] where the bytes are none, or a newer build's.
 pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
     let state = v1::State::decode(bytes)?;
-    let signal = |name: &str, seq| Signal { name.into(), seq };
+    let signal = |name: &str, seq| Signal { name: name.into(), seq };
     Ok(Run {
         id,
         phase: match state.phase {
@@ -110,7 +110,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
         cancel: state.cancel.map(|(now, until, reason, told)| Cancel {
             mode: if now { CancelMode::Now } else { CancelMode::Grace },
             until: Timestamp(until),
-            reason.into(),
+            reason: reason.into(),
             told,
         }),
         inbox: state.inbox.into_iter().map(|(number, name, seq)| (number, signal(name, seq))).collect(),
@@ -119,7 +119,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
             .into_iter()
             .map(|(number, name, seq, path)| (number, Taken { signal: signal(name, seq), path: path.into() }))
             .collect(),
-        signal_ids: state.signal_ids.into_iter().map(|(name, id)| (name.into(), id.into())).collect(),
+        signal_ids: state.signal_ids.into_iter().map(|(name, id)| (name.into(), id: id.into())).collect(),
     })
 }
 
@@ -162,16 +162,16 @@ fn event(record: v1::Record<'_>) -> Event {
         }
         v1::Record::Paused { error: e } => Event::Paused { error: error(e) },
         v1::Record::SignalReceived { name, id, payload } => {
-            Event::SignalReceived { name.into(), id.into(), payload }
+            Event::SignalReceived { name: name.into(), id: id.into(), payload }
         }
         v1::Record::CancelRequested { now, until_ms, reason } => Event::CancelRequested {
             mode: if now { CancelMode::Now } else { CancelMode::Grace },
             until: Timestamp(until_ms),
-            reason.into(),
+            reason: reason.into(),
         },
         v1::Record::Completed { output } => Event::Ended(End::Completed { output }),
         v1::Record::Failed { error: e } => Event::Ended(End::Failed { error: error(e) }),
-        v1::Record::Cancelled { reason } => Event::Ended(End::Cancelled { reason.into() }),
+        v1::Record::Cancelled { reason } => Event::Ended(End::Cancelled { reason: reason.into() }),
     }
 }
 
@@ -329,7 +329,7 @@ fn kind(record: v1::EffectKind<'_>) -> EffectKind {
         v1::EffectKind::Keyed => EffectKind::Keyed,
         v1::EffectKind::Write => EffectKind::Write,
         v1::EffectKind::Timer { due_ms } => EffectKind::Timer { due: Timestamp(due_ms) },
-        v1::EffectKind::Signal { name } => EffectKind::Signal { name.into() },
+        v1::EffectKind::Signal { name } => EffectKind::Signal { name: name.into() },
     }
 }
 
