@@ -119,7 +119,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
             .into_iter()
             .map(|(number, name, seq, path)| (number, Taken { signal: signal(name, seq), path: path.into() }))
             .collect(),
-        signal_ids: state.signal_ids.into_iter().map(|(name, id)| (name.into(), id: id.into())).collect(),
+        signal_ids: state.signal_ids.into_iter().map(|(name, id)| (name.into(), id.into())).collect(),
     })
 }
 
