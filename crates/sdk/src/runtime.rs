@@ -19,7 +19,7 @@ pub type RuntimeError = Box<dyn Error + Send + Sync>;
 /// program's own.
 ///
 /// `BIVOUAC_LISTEN` (default `127.0.0.1:7420`) says where to listen, `BIVOUAC_DATA` (default `.bivouac`) where to keep
-/// runs; from the same machine no key is needed. `RUST_LOG` says what is logged.
+/// runs, `BIVOUAC_DURABLE=false` that nothing is kept at all; from the same machine no key is needed. `RUST_LOG` says what is logged.
 ///
 /// # Errors
 /// What kept the server from starting, and what to do: a port or data directory in use, a variable that cannot be read.
@@ -70,6 +70,9 @@ fn config_from_environment() -> Result<Config, RuntimeError> {
     }
     if let Ok(data) = std::env::var("BIVOUAC_DATA") {
         config.data = PathBuf::from(data);
+    }
+    if std::env::var("BIVOUAC_DURABLE").is_ok_and(|durable| durable == "false") {
+        config.durable = false;
     }
     Ok(config)
 }

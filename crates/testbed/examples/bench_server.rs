@@ -7,7 +7,7 @@
 //! `bench_server [--rounds N] [--seconds S] [--only requests,runs,start,recovery]`
 
 use bivouac_testbed::{
-    artifacts::{bin, module},
+    artifacts::{module, target_dir, workspace},
     process::{Process, folder_bytes, free_address},
 };
 use serde_json::{Value, json};
@@ -102,13 +102,15 @@ struct Programs {
 impl Programs {
     fn build() -> Result<Self> {
         let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-            .args(["build", "--quiet", "--release", "-p", "bench-guest", "--features", "runtime"])
+            .current_dir(workspace())
+            .args(["build", "--quiet", "--release", "-p", "bivouac-cli", "-p", "bench-guest"])
+            .args(["--features", "bench-guest/runtime"])
             .status()?;
         if !status.success() {
-            return Err("the native program could not be built".into());
+            return Err("the measured programs could not be built".into());
         }
-        let server = bin("bivouac-cli", "bivouac", "release")?;
-        let native = server.with_file_name("bench-guest");
+        let programs = target_dir()?.join("release");
+        let (server, native) = (programs.join("bivouac"), programs.join("bench-guest"));
         Ok(Self { server, native, module: module("bench-guest")? })
     }
 }
