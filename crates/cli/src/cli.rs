@@ -18,7 +18,7 @@ Exit codes:
 
 /// Durable functions and workflows in WebAssembly: build, deploy, run.
 #[derive(Debug, Parser)]
-#[command(name = "bivouac", version, after_help = AFTER_HELP, max_term_width = 110)]
+#[command(name = "bivouac", version, after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,

@@ -35,7 +35,11 @@ pub(crate) async fn follow(
     let mut wait = FIRST_WAIT;
     loop {
         let before = place.last.clone();
-        match listen(client, run, &mut place, &mut events).await {
+        let heard = listen(client, run, &mut place, &mut events).await;
+        if place.last != before {
+            (lost, wait) = (None, FIRST_WAIT);
+        }
+        match heard {
             Ok(ControlFlow::Break(())) => return Ok(()),
             Ok(ControlFlow::Continue(())) => {}
             Err(failure) if failure.exit != Exit::Unreachable || !place.connected => return Err(failure),
@@ -48,9 +52,6 @@ pub(crate) async fn follow(
                     return Err(failure.hint(format!("bivouac runs events {run} --follow")));
                 }
             }
-        }
-        if place.last != before {
-            (lost, wait) = (None, FIRST_WAIT);
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LAST_WAIT);

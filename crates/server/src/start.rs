@@ -14,6 +14,7 @@ use crate::{
     secrets::Secrets,
 };
 use anyhow::{Context as _, Result, anyhow};
+use axum::serve::ListenerExt as _;
 use bivouac_engine::ShardLimits;
 use bivouac_protocol::manifest::Capabilities;
 use bivouac_store::{
@@ -231,6 +232,12 @@ fn start_executors(
 }
 
 async fn serve(listener: TcpListener, app: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    let listener = listener.tap_io(|connection| {
+        // Small answers must not wait for the client's acknowledgement of the one before; without it they are only late.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps delaying small answers");
+        }
+    });
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             // The sender lives as long as the server; without it there is nobody to wait for.

@@ -104,7 +104,7 @@ impl Api {
     /// A run's result, as soon as it has one.
     ///
     /// # Errors
-    /// Where nobody answers, or the run has not ended in time: then its status is told.
+    /// Where nobody answers, there is no such run, or it has not ended in time: then its status is told.
     pub fn result(&self, run: &str, within: Duration) -> io::Result<Value> {
         let deadline = Instant::now() + within;
         let mut pause = FIRST_ASK;
@@ -112,6 +112,9 @@ impl Api {
             let answer = self.get(&format!("/v1/result/{run}"))?;
             if answer.status == 200 {
                 return Ok(answer.json());
+            }
+            if answer.json()["error_code"] != "RUN_NOT_FINISHED" {
+                return Err(invalid(&format!("{run}: {} {}", answer.status, answer.text())));
             }
             if Instant::now() >= deadline {
                 let status = answer.text();

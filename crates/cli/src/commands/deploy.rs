@@ -17,6 +17,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
+/// What a failure did not do.
+const UNDONE: &str = "nothing was deployed";
+
 /// Build a project or take a module, upload it, and route its components to it
 ///
 /// A module gets nothing by asking for it: hosts, secrets and memory are granted with --grant, in bivouac.toml
@@ -86,8 +89,11 @@ struct RouteShown {
 
 pub(crate) fn run(args: &DeployArgs, globals: &Globals) -> Result {
     let project = Project::find(&args.path)?;
-    // Wrong addresses come to light before the build, which takes a while.
     let client = Client::new(Connection::resolve(globals, &project)?)?;
+    if !args.dry_run {
+        // A wrong address comes to light before the build, which takes a while.
+        block_on(async { client.send(client.get(&["health"]), UNDONE).await.map(drop) })?;
+    }
     let built = module::obtain(&args.path, &project, args.package.as_deref())?;
     let plan = plan(args, &project, &built)?;
     for grant in &plan.settled.refused {
@@ -141,7 +147,7 @@ async fn upload(client: &Client, args: &DeployArgs, plan: &Plan, built: &Built) 
         .header("X-Content-SHA256", built.sha256())
         .header("Content-Type", "application/wasm")
         .body(built.bytes.clone());
-    client.text(request, "nothing was deployed").await
+    client.text(request, UNDONE).await
 }
 
 /// A secret that is granted but not set fails at its first use, which may be far from here.

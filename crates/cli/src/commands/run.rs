@@ -39,6 +39,9 @@ pub(crate) struct RunArgs {
     /// What to run, such as function/hello or workflow/order
     #[arg(value_name = "TYPE/NAME")]
     component: String,
+    /// What was typed where --input is missing
+    #[arg(hide = true, value_name = "JSON")]
+    stray: Option<String>,
     /// The input: JSON, @FILE, or - for stdin [default: null]
     #[arg(long, short, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
     input: Option<String>,
@@ -70,6 +73,11 @@ struct Ended {
 }
 
 pub(crate) async fn run(args: &RunArgs, globals: &Globals) -> Result {
+    if let Some(stray) = &args.stray {
+        return Err(Failure::usage("the run was not started: the input is given with --input")
+            .why(format!("`{}` stands there without it", output::short(stray, 60)))
+            .hint(format!("bivouac run {} --input '{}'", output::plain(&args.component), output::plain(stray))));
+    }
     let (types, name) = component(&args.component)?;
     let input = args.input.as_deref().map(input).transpose()?;
     let client = client(globals)?;

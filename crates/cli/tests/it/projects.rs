@@ -1,6 +1,9 @@
 //! Mistakes in projects and files, found before anything is built or sent.
 
-use crate::bin::{bivouac, end};
+use crate::{
+    bin::{bivouac, end},
+    fake::Fake,
+};
 use std::{fs, path::Path};
 
 fn write(folder: &Path, file: &str, text: &str) {
@@ -14,12 +17,12 @@ fn a_path_without_a_project_says_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let said = end(bivouac(folder.path()).arg("build")).failed(3);
     assert!(said.contains("the folder has no Cargo.toml"), "{said}");
-    let said = end(bivouac(folder.path()).args(["deploy", "no/such/thing"])).failed(3);
+    let said = end(bivouac(folder.path()).args(["deploy", "--dry-run", "no/such/thing"])).failed(3);
     assert!(said.contains("there is no such file or folder"), "{said}");
     write(folder.path(), "main.rs", "");
     let said = end(bivouac(folder.path()).args(["build", "main.rs"])).failed(2);
     assert!(said.contains("neither a folder with a Cargo.toml nor a .wasm"), "{said}");
-    let said = end(bivouac(folder.path()).args(["deploy", "missing.wasm"])).failed(3);
+    let said = end(bivouac(folder.path()).args(["deploy", "--dry-run", "missing.wasm"])).failed(3);
     assert!(said.contains("missing.wasm cannot be read"), "{said}");
 }
 
@@ -49,8 +52,17 @@ fn errors_of_the_compiler_are_shown_as_it_prints_them() {
 fn a_module_that_no_server_takes_is_refused_before_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "text.wasm", "not a module");
-    let said = end(bivouac(folder.path()).args(["deploy", "text.wasm", "--server", "127.0.0.1:1"])).failed(1);
+    let server = Fake::always(200, r#"{"status":"ok"}"#);
+    let said = end(bivouac(folder.path()).args(["deploy", "text.wasm", "--server", &server.url])).failed(1);
     assert!(said.contains("not a module that a server accepts") && said.contains("MODULE_INVALID"), "{said}");
+    assert_eq!(server.requests().len(), 1, "only whether the server is there was asked");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_noticed_before_the_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = end(bivouac(folder.path()).args(["deploy", "--server", "127.0.0.1:1"])).failed(5);
+    assert!(said.contains("nothing was deployed") && said.contains("bivouac serve"), "{said}");
 }
 
 #[test]

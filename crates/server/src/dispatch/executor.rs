@@ -108,7 +108,7 @@ impl Executor {
                         self.slices.insert(run, slice);
                         self.touched.push(run);
                     }
-                    Err(said) => self.env.voice.say(run, said),
+                    Err(said) => self.env.voice.say(run, *said),
                 }
             }
             ToExecutor::Outcome { run, fence, path, outcome } => {

@@ -123,7 +123,6 @@ impl Executors {
 
 /// Which of `threads` has a run's slices.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are the random ones")]
 pub fn index(run: RunId, threads: usize) -> usize {
     run.to_u128() as usize % threads
 }

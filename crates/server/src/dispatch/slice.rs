@@ -109,8 +109,13 @@ impl From<DriveError> for Setback {
 
 impl Slice {
     /// Makes a slice: fresh where `accepted` is given, else from what is on disk.
-    pub(crate) fn begin(env: &Env, run: RunId, fence: Fence, accepted: Option<Arc<Accepted>>) -> Result<Self, Said> {
-        Self::try_begin(env, run, fence, accepted).map_err(|setback| setback.said(fence))
+    pub(crate) fn begin(
+        env: &Env,
+        run: RunId,
+        fence: Fence,
+        accepted: Option<Arc<Accepted>>,
+    ) -> Result<Self, Box<Said>> {
+        Self::try_begin(env, run, fence, accepted).map_err(|setback| Box::new(setback.said(fence)))
     }
 
     fn try_begin(env: &Env, run: RunId, fence: Fence, accepted: Option<Arc<Accepted>>) -> Result<Self, Setback> {

@@ -174,6 +174,7 @@ pub enum Said {
 }
 
 impl Said {
+    #[expect(clippy::result_large_err, reason = "the value is moved on, not carried up a chain of calls")]
     fn into_input(self) -> Result<Input, Self> {
         Ok(match self {
             Self::Turn { fence, turn, end, writes } => Input::Turn { fence, turn, end, writes },

@@ -69,6 +69,8 @@ impl ShardLoop {
 
     /// Goes on until it is told to stop.
     pub(crate) fn run(mut self) {
+        // What was unfinished goes on by itself: nobody may ever say a word.
+        self.advance();
         loop {
             let stop = self.drain();
             self.advance();

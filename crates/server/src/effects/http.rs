@@ -119,9 +119,9 @@ impl HttpEffects {
         let asked = &exchange.request;
         let uri: Uri = asked.url.parse().map_err(|error| invalid(format!("the URL cannot be read: {error}")))?;
         let target = Target::of(&uri)?;
-        if !is_granted(&exchange.grants, target.host, target.port, target.default_port)
-            && !(self.rules.loopback && target.is_loopback())
-        {
+        let granted = is_granted(&exchange.grants, target.host, target.port, target.default_port);
+        let own_machine = self.rules.loopback && target.is_loopback();
+        if !granted && !own_machine {
             return Err(ErrorInfo::terminal(
                 Code::HOST_NOT_GRANTED,
                 format!(

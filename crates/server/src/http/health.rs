@@ -18,7 +18,8 @@ const GAUGE_MARK: &str = "(now)";
 
 /// `GET /health`
 pub(crate) async fn health() -> Response {
-    answer(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
+    let body = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    answer(StatusCode::OK, body.as_bytes().to_vec())
 }
 
 /// `GET /ready`

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use std::{path::Path, sync::atomic::AtomicU64, thread};
 
 /// The most bytes that an order of six steps may write alone: each of its eight commits writes whole pages.
-const ORDER_BYTES_ALONE: u64 = 400 << 10;
+const ORDER_BYTES_ALONE: u64 = 192 << 10;
 /// The most bytes that it may write on average where many share a commit.
-const ORDER_BYTES_TOGETHER: u64 = 200 << 10;
+const ORDER_BYTES_TOGETHER: u64 = 128 << 10;
 
 const COMMITS: fn(&Metrics) -> &AtomicU64 = |metrics| &metrics.commits;
 const TURNS: fn(&Metrics) -> &AtomicU64 = |metrics| &metrics.turns;

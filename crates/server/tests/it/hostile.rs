@@ -86,7 +86,13 @@ fn refused() -> Vec<(&'static str, Vec<u8>, u16, &'static str, &'static str)> {
         ("foreign import", wat(r#"(import "env" "f" (func))"#, 1, "[]"), 422, "MODULE_IMPORT_REFUSED", "env.f"),
         ("other revision", wat("", 2, "[]"), 422, "ABI_UNSUPPORTED", "revision 2"),
         ("unknown operation", wat("", 1, r#"["teleport"]"#), 422, "OP_UNSUPPORTED", "teleport"),
-        ("no exports", wat::parse_str("(module (memory 1))").unwrap(), 422, "MODULE_EXPORT_MISSING", "bivouac_abi"),
+        (
+            "no exports",
+            wat::parse_str("(module (memory 1) (global (mut i32) (i32.const 8)))").unwrap(),
+            422,
+            "MODULE_EXPORT_MISSING",
+            "bivouac_abi",
+        ),
         ("too large", vec![0; MAX_MODULE + 1], 413, "BODY_TOO_LARGE", "max_module"),
     ]
 }

@@ -39,7 +39,7 @@ fn record(reader: &dyn Reader, run: RunId) -> RunRecord {
 }
 
 fn turns(run: RunId, from: u64, count: u64) -> Transition {
-    transition(run, from, (from..from + count).map(|n| Event::Turn(std::sync::Arc::new(turn(n)))).collect())
+    transition(run, from, (from..from + count).map(|n| Event::Turn(Arc::new(turn(n)))).collect())
 }
 
 /// Events come back as they were written, from any number on.
@@ -487,7 +487,7 @@ pub fn everything_is_there_after_reopening(subject: &mut dyn Subject) {
     let parked = Transition {
         head: Some(head),
         writes: vec![write("ada", "cart", Some("1"))],
-        ..transition(run_id(0, 1), 2, vec![Event::Turn(std::sync::Arc::new(turn(1))), Event::Parked])
+        ..transition(run_id(0, 1), 2, vec![Event::Turn(Arc::new(turn(1))), Event::Parked])
     };
     let transitions = vec![start(run_id(0, 1)), parked, start(run_id(0, 2)), end(run_id(0, 2), 2, Status::Completed)];
     done(owner.commit(subject.store(), transitions));

@@ -89,12 +89,14 @@ pub(crate) fn events(run: &str, events: &[Value], seen: &[Value]) -> Result<(), 
     Ok(())
 }
 
-/// Where an order was when its server died, in words.
-pub(crate) fn moment(order: &Order, log: &[Call]) -> String {
+/// Where an order was when its server died, in words. The first `before` calls were an earlier server's: what they left
+/// unanswered stays so.
+pub(crate) fn moment(order: &Order, log: &[Call], before: usize) -> String {
     let Some(run) = order.run.as_deref().filter(|run| order.acknowledged || of_run(run, log).next().is_some()) else {
         return "before it was acknowledged".to_owned();
     };
-    let open: BTreeSet<&str> = of_run(run, log).filter(|call| call.status.is_none()).map(step_of).collect();
+    let open = of_run(run, log).filter(|call| call.status.is_none() && number(call) > before);
+    let open: BTreeSet<&str> = open.map(step_of).collect();
     let heard: BTreeSet<&str> = of_run(run, log).map(step_of).collect();
     let among = |steps: &BTreeSet<&str>| STEPS.iter().copied().filter(|step| steps.contains(step)).collect::<Vec<_>>();
     match (among(&open).as_slice(), among(&heard).last()) {

@@ -44,8 +44,10 @@ impl Report {
 
     pub(crate) fn note(&mut self, order: &Order, deaths: &[Death], repeats: &[String]) {
         self.orders += 1;
+        let mut before = 0;
         for death in deaths {
-            *self.moments.entry(check::moment(order, &death.log)).or_default() += 1;
+            *self.moments.entry(check::moment(order, &death.log, before)).or_default() += 1;
+            before = death.log.len();
         }
         for step in repeats {
             *self.repeats.entry(step.clone()).or_default() += 1;

@@ -1,5 +1,7 @@
 //! The drill, with few deaths; `cargo xtask crash` has many.
 
+#![expect(clippy::print_stdout, reason = "the figures are for whoever runs the test")]
+
 use bivouac_testbed::{
     crash::{Drill, drill},
     node::Mode,
