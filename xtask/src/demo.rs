@@ -27,6 +27,7 @@ const KILLED_AT: &str = "/ship";
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STEP_WITHIN: Duration = Duration::from_secs(60);
+const FINISH_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn run() -> Result<()> {
     let mut phases = Phases::default();
@@ -46,7 +47,8 @@ pub(crate) fn run() -> Result<()> {
         let grant = ["--grant", "host=127.0.0.1:*", "--grant", "host=localhost:*", "--grant", "memory", "--partial"];
         let deployed =
             demo.call(["deploy".as_ref(), example.as_os_str()].into_iter().chain(grant.map(AsRef::as_ref)))?;
-        println!("{}", line(&deployed));
+        let size = deployed["size"].as_u64().unwrap_or_default() / 1024;
+        println!("deployment {} ({size} KiB)", deployed["deployment_id"].as_str().unwrap_or_default());
         Ok(())
     })?;
 
@@ -58,9 +60,12 @@ pub(crate) fn run() -> Result<()> {
         println!("the shop has the call {KILLED_AT} in its hands; the server is gone (kill -9), its answer with it");
         Ok(())
     })?;
-    let _server = phases.run("Starting the server again on the same data", || demo.serve())?;
-    let output = phases.run("Following the order to its end", || demo.follow(&run))?;
-    demo.show(&run, &output, &shop)?;
+    let server = phases.run("Starting the server again on the same data", || demo.serve())?;
+    let ended = phases.run("Following the order to its end", || {
+        demo.follow(&run)
+            .with_context(|| format!("the shop's calls: {:?}; the server's log:\n{}", shop.counts(), server.output()))
+    })?;
+    demo.show(&run, &ended, &shop)?;
     next(&demo);
     Ok(())
 }
@@ -132,8 +137,9 @@ impl Demo<'_> {
     /// Waits for the end by following the events, as a person would; gives the run as it is then.
     fn follow(&self, run: &str) -> Result<Value> {
         let mut command = self.command();
-        command.args(["runs", "events", run, "--follow", "-o", "text"]);
-        succeed(&mut command)?;
+        let mut events = Process::spawn(command.args(["runs", "events", run, "--follow", "-o", "text"]))?;
+        events.wait(FINISH_WITHIN)?;
+        println!("{}", events.output().trim_end());
         self.call(["runs", "show", run])
     }
 
@@ -148,7 +154,7 @@ impl Demo<'_> {
         }
         let status = ended["status"].as_str().unwrap_or_default();
         println!("\nrun {run}: {status}");
-        println!("output: {}", line(ended.get("output").unwrap_or(&Value::Null)));
+        println!("output: {}", ended.get("output").unwrap_or(&Value::Null));
         let repeated: Vec<_> = STEPS.into_iter().filter(|step| shop.calls(step) > 1).collect();
         let missing: Vec<_> = STEPS.into_iter().filter(|step| shop.accepted(step) == 0).collect();
         if status != "completed" || !missing.is_empty() {
@@ -166,21 +172,15 @@ impl Demo<'_> {
 }
 
 fn next(demo: &Demo<'_>) {
-    let bivouac = demo.bivouac.strip_prefix(root()).unwrap_or(&demo.bivouac);
-    let bivouac = bivouac.display();
+    let bivouac = demo.bivouac.strip_prefix(root()).unwrap_or(&demo.bivouac).display();
     println!(
         "
 == What to try next
-  {bivouac} serve --dev                               a server of your own on http://127.0.0.1:7420
-  {bivouac} deploy examples/hello                     and in another terminal: a function
+A server of your own on http://127.0.0.1:7420, and from another terminal a function:
+  {bivouac} serve --dev
+  {bivouac} deploy examples/hello
   {bivouac} run function/hello --input '{{\"name\":\"Ada\"}}'
   {bivouac} runs ls
-  cargo xtask test                                    every test there is, the simulation included
-  examples/order/src/lib.rs                           the workflow that you just saw"
+The workflow that you just saw is examples/order/src/lib.rs. Every test there is: cargo xtask test"
     );
-}
-
-/// JSON in one line.
-fn line(value: &Value) -> String {
-    value.to_string()
 }

@@ -66,7 +66,7 @@ fn two_hundred_programs_are_equal_in_both() {
     println!("programs: {seen:?}");
     // A comparison of nothing would be equal, too.
     assert!(seen.completed > 50 && seen.failed > 10 && seen.turns > 1_000 && seen.effects > 1_000, "{seen:?}");
-    assert!(seen.attempts > PROGRAMS as u32 && seen.replays > 50 && seen.cancels > 10, "{seen:?}");
+    assert!(u64::from(seen.attempts) > PROGRAMS && seen.replays > 50 && seen.cancels > 10, "{seen:?}");
 }
 
 #[test]
