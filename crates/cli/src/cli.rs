@@ -1,6 +1,6 @@
 //! What can be typed: the commands and the options that all of them share.
 //!
-//! Each command's own arguments stand beside what it does, in [`commands`](crate::commands).
+//! Each command's own arguments stand beside what it does, in [`commands`].
 
 use crate::{commands, output::Format};
 use clap::{Args, Parser, Subcommand};

@@ -2,14 +2,14 @@
 
 use bivouac_testbed::{
     PowerLoss, Process,
-    powerloss::{count_only, read_counts},
+    powerloss::{count_only, fill_on_demand, read_counts},
 };
 use rusqlite::Connection;
 use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{Seek as _, SeekFrom, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -30,6 +30,8 @@ fn a_watched_life() {
         ("unsynced", unsynced),
         ("file_only", file_only),
         ("synced", synced),
+        ("private", private),
+        ("filled", filled),
         ("renamed", renamed),
         ("replaced", replaced),
         ("unlinked", unlinked),
@@ -67,6 +69,24 @@ fn synced(folder: &Path) {
     old.seek(SeekFrom::Start(1)).unwrap();
     old.write_all(b"L").unwrap();
     old.sync_all().unwrap();
+}
+
+fn private(folder: &Path) {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("key")).unwrap();
+    file.write_all(b"key").unwrap();
+    file.sync_all().unwrap();
+    sync(folder);
+}
+
+/// Fills the disk, notes what became of a write, and makes room again.
+fn filled(folder: &Path) {
+    let full = folder.with_extension("full");
+    let mut file = File::create(folder.join("new")).unwrap();
+    file.write_all(b"before").unwrap();
+    fs::write(&full, "").unwrap();
+    assert_eq!(file.write_all(b"meanwhile").unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    fs::remove_file(&full).unwrap();
+    file.write_all(b" and after").unwrap();
 }
 
 fn renamed(folder: &Path) {
@@ -253,6 +273,23 @@ fn a_program_can_be_counted_and_left_alone() {
     live(count_only(&mut command, folder.path(), &counts).unwrap());
     assert_eq!(read_counts(&counts).unwrap().file_syncs, 2);
     assert_eq!(fs::read(folder.path().join("new")).unwrap().len(), 104);
+}
+
+#[test]
+fn a_synced_file_keeps_its_permissions() {
+    let world = World::new("private");
+    let mode = fs::metadata(world.watch.image().join("key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_disk_is_full_as_long_as_it_is_told_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("data");
+    fs::create_dir(&folder).unwrap();
+    let mut command = life("filled", &folder);
+    live(fill_on_demand(&mut command, &folder, &folder.with_extension("full")).unwrap());
+    assert_eq!(fs::read_to_string(folder.join("new")).unwrap(), "before and after");
 }
 
 /// A folder with one durable file, `old`, after one life over it.
