@@ -82,7 +82,11 @@ fn all(arguments: &Arguments, phases: &mut Phases, tally: &mut Tally) -> Result<
     // Both kinds of tests are run though one failed: who asks for every test wants every failure.
     let tests = phases.run("test: tests", || counted(prepared(cargo(runner).args(&scope), whole), tally));
     let examples = phases.run("test: examples in the docs", || counted(cargo(["test", "--doc"]).args(&scope), tally));
-    tests.and(examples)?;
+    // The compiler's words depend on what else is built: what it says to authors is tested with what authors build.
+    let words = phases.run("test: the compiler's words to authors", || {
+        counted(&mut cargo(["test", "-p", "bivouac", "--features", "testing", "--test", "it", "macros::"]), tally)
+    });
+    tests.and(examples).and(words)?;
     if whole {
         phases.run(&format!("test: simulation, {} seeds", arguments.seeds), || sim::seeds(arguments.seeds))?;
     }
