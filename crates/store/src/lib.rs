@@ -195,6 +195,12 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// No space is left.
+    #[error("{0}: the disk is full")]
+    Full(&'static str),
+    /// The disk did not confirm a sync: nothing it says can be trusted any more, the process must end.
+    #[error("the disk did not confirm a sync: {0}")]
+    SyncFailed(String),
     /// The database refused.
     #[error("{doing}: {message}")]
     Database {

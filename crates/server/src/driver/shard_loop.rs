@@ -309,9 +309,10 @@ impl ShardLoop {
                     self.shard = shard;
                     return;
                 }
+                Err(StoreError::SyncFailed(_)) => exit_sync_failed(),
                 Err(error) => {
                     tracing::error!(%error, since_ms = started.elapsed().as_millis(), "the shard cannot be reloaded yet");
-                    self.refuse_all(&error.to_string());
+                    self.refuse_all(&error);
                     std::thread::sleep(pause);
                 }
             }
@@ -319,17 +320,21 @@ impl ShardLoop {
     }
 
     /// While nothing can be written, whoever asks is told so at once.
-    fn refuse_all(&self, why: &str) {
+    fn refuse_all(&self, why: &StoreError) {
+        let full = matches!(why, StoreError::Full(_));
         while let Ok(message) = self.parts.inbox.try_recv() {
             match message {
                 Message::Start { reply, .. } => {
-                    let _gone = reply.send(Err(StartError::StorageFull));
+                    let error = if full { StartError::StorageFull } else { StartError::Unknown(why.to_string()) };
+                    let _gone = reply.send(Err(error));
                 }
                 Message::Cancel { reply, .. } => {
-                    let _gone = reply.send(Err(CancelError::StorageFull));
+                    let error = if full { CancelError::StorageFull } else { CancelError::Unknown(why.to_string()) };
+                    let _gone = reply.send(Err(error));
                 }
                 Message::Control { reply, .. } => {
-                    let _gone = reply.send(Err(CommitError::Failed(why.to_owned())));
+                    let error = if full { CommitError::Full } else { CommitError::Failed(why.to_string()) };
+                    let _gone = reply.send(Err(error));
                 }
                 Message::Stop { .. } => std::process::exit(0),
                 Message::Slice { .. } => {}

@@ -13,7 +13,11 @@ pub(super) fn database(doing: &'static str, error: Error) -> StoreError {
     if is_damage(&error) {
         return StoreError::Corrupt(format!("{doing}: {error}"));
     }
-    StoreError::Database { doing, message: error.to_string() }
+    match extended_code(&error) {
+        Some(code) if is_sync(code) => StoreError::SyncFailed(error.to_string()),
+        Some(code) if is_full(code) => StoreError::Full(doing),
+        Some(_) | None => StoreError::Database { doing, message: error.to_string() },
+    }
 }
 
 /// Whether the file's content is at fault.
@@ -79,6 +83,14 @@ mod tests {
             assert!(matches!(refused(&failure(code)), CommitError::SyncFailed(_)));
             assert!(matches!(in_doubt(&failure(code)), CommitError::SyncFailed(_)));
         }
+    }
+
+    #[test]
+    fn opening_tells_a_full_disk_and_a_failed_sync_from_other_refusals() {
+        let opening = |code| database("cannot open the shard", failure(code));
+        assert!(matches!(opening(ffi::SQLITE_IOERR_FSYNC), StoreError::SyncFailed(_)));
+        assert!(matches!(opening(ffi::SQLITE_FULL), StoreError::Full(_)));
+        assert!(matches!(opening(ffi::SQLITE_IOERR_WRITE), StoreError::Database { .. }));
     }
 
     #[test]
