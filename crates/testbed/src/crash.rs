@@ -2,7 +2,7 @@
 //!
 //! A server with the example `order` is killed (`kill -9`) in and after each step, then at random moments with several
 //! orders in flight, sometimes again while it recovers; then its power is cut: it goes on from the image of what was
-//! synced. After each death every order is looked at ([`check`]): it finished with the output of an undisturbed run, the
+//! synced. After each death every order is looked at (`check`): it finished with the output of an undisturbed run, the
 //! shop heard each step, per death at most one step was repeated and always under its key, and the event list that a
 //! client saw before is the beginning of the one it sees now.
 //!

@@ -16,7 +16,9 @@ use crate::{
     metrics::Metrics,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bivouac_engine::{Accepted, EffectKind, Event, Fence, Loss, MemoryScope, StepOutcome, Timestamp, Turn, memo::Memo};
+use bivouac_engine::{
+    Accepted, EffectKind, Event, Fence, Input, Loss, MemoryScope, StepOutcome, Timestamp, Turn, memo::Memo,
+};
 use bivouac_protocol::{
     Code, EffectKey, ErrorInfo, Json, Path, RunId,
     frame::{Auth, CancelMode, InFrame, Limits, Memo as FrameMemo, Op, OutFrame, Outcome, Start},
@@ -72,11 +74,11 @@ pub(crate) enum Setback {
 
 impl Setback {
     fn said(self, fence: Fence) -> Said {
-        match self {
-            Self::Failed(error) => Said::Failed { fence, error },
-            Self::Paused(error) => Said::Mismatch { fence, error },
-            Self::Lost(cause) => Said::Lost { fence, cause },
-        }
+        Said::Input(match self {
+            Self::Failed(error) => Input::Failed { fence, error },
+            Self::Paused(error) => Input::Mismatch { fence, error },
+            Self::Lost(cause) => Input::Lost { fence, cause },
+        })
     }
 }
 
@@ -268,7 +270,7 @@ impl Slice {
         self.take_up(&translated);
         self.over = translated.end.is_some();
         let Translated { turn, end, writes, .. } = translated;
-        Ok(Said::Turn { fence: self.fence, turn: Arc::new(turn), end, writes })
+        Ok(Said::Input(Input::Turn { fence: self.fence, turn: Arc::new(turn), end, writes }))
     }
 
     /// Performs an effect that may leave now. Waits and writes are not performed here: the loop delivers them.

@@ -10,8 +10,8 @@ pub mod shard_loop;
 pub use follow::{Follow, Progress};
 
 use crate::metrics::Metrics;
-use bivouac_engine::{Accepted, End, Fence, Input, Loss, Rejection, Status, Timestamp, Turn, shard::MemoryWrite};
-use bivouac_protocol::{ErrorInfo, Path, RunId, frame::CancelMode, frame::Op};
+use bivouac_engine::{Accepted, End, Fence, Input, Rejection, Status, Timestamp};
+use bivouac_protocol::{Path, RunId, frame::CancelMode, frame::Op};
 use bivouac_store::{CommitError, ControlChange, Reader, StoreError};
 use crossbeam_channel::Sender;
 use std::{sync::Arc, time::Duration};
@@ -128,38 +128,8 @@ pub enum Message {
 
 /// What a slice says.
 pub enum Said {
-    /// It took a turn.
-    Turn {
-        /// Who speaks.
-        fence: Fence,
-        /// The turn.
-        turn: Arc<Turn>,
-        /// How the guest ended with it.
-        end: Option<End>,
-        /// The values of its memory writes.
-        writes: Vec<MemoryWrite>,
-    },
-    /// The component's code failed outside a turn.
-    Failed {
-        /// Who speaks.
-        fence: Fence,
-        /// What it failed with.
-        error: ErrorInfo,
-    },
-    /// The guest is gone.
-    Lost {
-        /// Who speaks.
-        fence: Fence,
-        /// Why.
-        cause: Loss,
-    },
-    /// Replay came out differently.
-    Mismatch {
-        /// Who speaks.
-        fence: Fence,
-        /// What differed.
-        error: ErrorInfo,
-    },
+    /// Something for the engine to decide upon.
+    Input(Input),
     /// It reads memory: its own uncommitted writes first, then what is committed.
     Memory {
         /// Who asks.
@@ -171,19 +141,6 @@ pub enum Said {
         /// Whose memory.
         scope: bivouac_engine::MemoryScope,
     },
-}
-
-impl Said {
-    #[expect(clippy::result_large_err, reason = "the value is moved on, not carried up a chain of calls")]
-    fn into_input(self) -> Result<Input, Self> {
-        Ok(match self {
-            Self::Turn { fence, turn, end, writes } => Input::Turn { fence, turn, end, writes },
-            Self::Failed { fence, error } => Input::Failed { fence, error },
-            Self::Lost { fence, cause } => Input::Lost { fence, cause },
-            Self::Mismatch { fence, error } => Input::Mismatch { fence, error },
-            read @ Self::Memory { .. } => return Err(read),
-        })
-    }
 }
 
 impl Driver {

@@ -209,8 +209,8 @@ impl ShardLoop {
     }
 
     fn hear(&mut self, id: RunId, said: Said) {
-        match said.into_input() {
-            Ok(input) => {
+        match said {
+            Said::Input(input) => {
                 if let Input::Turn { .. } = &input {
                     Metrics::count(&self.parts.metrics.turns);
                 }
@@ -219,11 +219,10 @@ impl ShardLoop {
                     tracing::debug!(run_id = %id, reason = %rejection, "a slice was not heard");
                 }
             }
-            Err(Said::Memory { fence, path, op, scope }) => {
+            Said::Memory { fence, path, op, scope } => {
                 let outcome = memory::read(&*self.parts.reader, &self.shard, id, &scope, &op);
                 self.parts.executors.send(id, ToExecutor::Outcome { run: id, fence, path, outcome });
             }
-            Err(_) => {}
         }
     }
 

@@ -1,8 +1,8 @@
 //! The HTTP side: routes, keys, bodies, answers. It holds no rule of runs.
 //!
 //! [`router`] is everything that listens on the one port. A run comes in through [`runs`], what became of it leaves
-//! through [`runs`] (objects), [`events`] (the journal as clients see it) and [`stream`] (the same as server-sent
-//! events). [`auth`] decides who speaks, [`body`] what is read, and [`errors`] is the one place that turns an error into
+//! through [`runs`] (objects), [`events`] (the journal as clients see it) and `stream` (the same as server-sent
+//! events). [`auth`] decides who speaks, `body` what is read, and `errors` is the one place that turns an error into
 //! a status. Nothing here is answered before it is on disk, and no payload or secret is ever logged.
 
 pub mod auth;
