@@ -49,6 +49,15 @@ pub enum Event {
         /// What it carries.
         payload: Bytes,
     },
+    /// A question was answered. The answer stays with the question's key in every later attempt.
+    Answered {
+        /// The question.
+        key: EffectKey,
+        /// Whose answer, so that sending it again counts once.
+        id: Box<str>,
+        /// The outcome's value, as JSON text.
+        payload: Bytes,
+    },
     /// The run is to end.
     CancelRequested {
         /// How.
@@ -76,6 +85,7 @@ impl Event {
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::Paused { .. } => "paused",
             Self::SignalReceived { .. } => "signal_received",
+            Self::Answered { .. } => "answered",
             Self::CancelRequested { .. } => "cancel_requested",
             Self::Ended(_) => "ended",
         }
@@ -177,13 +187,20 @@ pub enum EffectKind {
         /// What it is called.
         name: Box<str>,
     },
+    /// Waits for a person's answer.
+    Question {
+        /// The author's name for it.
+        name: Option<Box<str>>,
+        /// The question, as JSON text, for whoever shows it.
+        question: Bytes,
+    },
 }
 
 impl EffectKind {
     /// Whether nothing is held while it is open.
     #[must_use]
     pub const fn is_wait(&self) -> bool {
-        matches!(self, Self::Timer { .. } | Self::Signal { .. })
+        matches!(self, Self::Timer { .. } | Self::Signal { .. } | Self::Question { .. })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     event::{Accepted, End, Loss, Turn},
+    run::Asked,
     shard::MemoryWrite,
 };
 use bivouac_protocol::{Code, ErrorInfo, Path, frame::CancelMode};
@@ -66,6 +67,15 @@ pub enum Input {
         /// What it carries.
         payload: Bytes,
     },
+    /// An answer to a question of the run.
+    Answer {
+        /// Which question, by the author's name or by its key; not needed where only one is open.
+        question: Option<Box<str>>,
+        /// Whose answer; the same again counts once.
+        id: Box<str>,
+        /// The outcome's value, as JSON text.
+        payload: Bytes,
+    },
 }
 
 /// Who speaks for a run. It is checked whole; whatever is stale is refused and changes nothing.
@@ -128,6 +138,15 @@ pub enum Rejection {
     /// The run's history is full.
     #[error("the run's history reached {0} events")]
     HistoryFull(u64),
+    /// An answer to a run that asks nothing.
+    #[error("the run asks nothing")]
+    NothingAsked,
+    /// An answer that does not say which question it answers, or names one that is not open.
+    #[error("the answer does not say which of the {} open questions it answers", .0.len())]
+    WhichQuestion(Vec<Asked>),
+    /// Another answer to a question that was answered, or another answer under an id that is taken.
+    #[error("the question was answered otherwise, or the answer's id was used for another answer")]
+    AlreadyAnswered,
     /// More work than the shard takes at once.
     #[error("the shard already holds {0} unfinished runs in its queue")]
     Overloaded(usize),
@@ -154,6 +173,9 @@ impl Rejection {
             | Self::NotOpen(_)
             | Self::TooEarly(_)
             | Self::InboxFull(_)
+            | Self::NothingAsked
+            | Self::WhichQuestion(_)
+            | Self::AlreadyAnswered
             | Self::Overloaded(_) => return None,
         };
         Some(ErrorInfo::terminal(code, format!("{self}: {advice}")))

@@ -3,7 +3,7 @@
 use crate::{
     Timestamp,
     event::{Accepted, Delivery, Effect, EffectKind, End, Event, Loss, Note, Step, StepOutcome, Turn},
-    run::{Cancel, Open, Phase, Run, Signal, Status, Taken},
+    run::{Answer, Cancel, Open, Phase, Run, Signal, Status, Taken},
 };
 use bivouac_protocol::{
     Code, DeploymentId, ErrorInfo, RunId,
@@ -71,7 +71,22 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
             .collect(),
         signal_ids: run.signal_ids.iter().map(|(name, id)| (&**name, &**id)).collect(),
     }
-    .encode()
+    .encode(&more_record(run))
+}
+
+fn more_record(run: &Run) -> v1::StateMore<'_> {
+    let answers = run.answers.iter().map(|(key, answer)| v1::Answer {
+        key: key.as_str(),
+        name: answer.name.as_deref(),
+        id: &answer.id,
+        digest: answer.digest.0,
+        seq: answer.seq,
+    });
+    v1::StateMore { answers: answers.collect() }
+}
+
+fn answer(record: &v1::Answer<'_>) -> Answer {
+    Answer { name: record.name.map(Into::into), id: record.id.into(), digest: Digest(record.digest), seq: record.seq }
 }
 
 /// Reads a run's folded state.
@@ -79,7 +94,7 @@ pub fn encode_state(run: &Run) -> Vec<u8> {
 /// # Errors
 /// [`JournalError`] where the bytes are none, or a newer build's.
 pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
-    let state = v1::State::decode(bytes)?;
+    let (state, more) = v1::State::decode(bytes)?;
     let signal = |name: &str, seq| Signal { name: name.into(), seq };
     Ok(Run {
         id,
@@ -120,6 +135,7 @@ pub fn decode_state(id: RunId, bytes: &[u8]) -> Result<Run, JournalError> {
             .map(|(number, name, seq, path)| (number, Taken { signal: signal(name, seq), path: path.into() }))
             .collect(),
         signal_ids: state.signal_ids.into_iter().map(|(name, id)| (name.into(), id.into())).collect(),
+        answers: more.answers.into_iter().map(|record| (record.key.into(), answer(&record))).collect(),
     })
 }
 
@@ -137,6 +153,9 @@ fn record(event: &Event) -> v1::Record<'_> {
         Event::Paused { error } => v1::Record::Paused { error: error_record(error) },
         Event::SignalReceived { name, id, payload } => {
             v1::Record::SignalReceived { name, id, payload: payload.clone() }
+        }
+        Event::Answered { key, id, payload } => {
+            v1::Record::Answered { key: key.as_str(), id, payload: payload.clone() }
         }
         Event::CancelRequested { mode, until, reason } => {
             v1::Record::CancelRequested { now: *mode == CancelMode::Now, until_ms: until.0, reason }
@@ -164,6 +183,7 @@ fn event(record: v1::Record<'_>) -> Event {
         v1::Record::SignalReceived { name, id, payload } => {
             Event::SignalReceived { name: name.into(), id: id.into(), payload }
         }
+        v1::Record::Answered { key, id, payload } => Event::Answered { key: key.into(), id: id.into(), payload },
         v1::Record::CancelRequested { now, until_ms, reason } => Event::CancelRequested {
             mode: if now { CancelMode::Now } else { CancelMode::Grace },
             until: Timestamp(until_ms),
@@ -320,6 +340,9 @@ fn kind_record(kind: &EffectKind) -> v1::EffectKind<'_> {
         EffectKind::Write => v1::EffectKind::Write,
         EffectKind::Timer { due } => v1::EffectKind::Timer { due_ms: due.0 },
         EffectKind::Signal { name } => v1::EffectKind::Signal { name },
+        EffectKind::Question { name, question } => {
+            v1::EffectKind::Question { name: name.as_deref(), question: question.clone() }
+        }
     }
 }
 
@@ -330,6 +353,7 @@ fn kind(record: v1::EffectKind<'_>) -> EffectKind {
         v1::EffectKind::Write => EffectKind::Write,
         v1::EffectKind::Timer { due_ms } => EffectKind::Timer { due: Timestamp(due_ms) },
         v1::EffectKind::Signal { name } => EffectKind::Signal { name: name.into() },
+        v1::EffectKind::Question { name, question } => EffectKind::Question { name: name.map(Into::into), question },
     }
 }
 

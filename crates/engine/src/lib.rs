@@ -23,8 +23,10 @@ pub mod shard;
 
 pub use event::{Accepted, Effect, EffectKind, End, Event, Loss, Step, StepOutcome, Turn};
 pub use input::{Fence, Input, Rejection};
-pub use run::{Owed, Resolution, Run, Status};
-pub use shard::{Batch, Command, Head, MemoryScope, MemoryWrite, Recorded, Shard, ShardLimits, Ticket, Transition};
+pub use run::{Asked, Owed, Resolution, Run, Status};
+pub use shard::{
+    Aspect, Batch, Command, Head, MemoryScope, MemoryWrite, Recorded, Shard, ShardLimits, Ticket, Transition,
+};
 
 /// Whether a deliberate defect is switched on; always `false` outside the simulation.
 macro_rules! sabotaged {

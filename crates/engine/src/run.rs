@@ -6,7 +6,11 @@
 //!
 //! The invariant: every unfinished run owes a dispatch, or wakes at an instant, or awaits something that has a name.
 
+mod answer;
 mod decide;
+
+pub(crate) use answer::Answer;
+pub use answer::Asked;
 
 use crate::{
     Timestamp,
@@ -65,6 +69,8 @@ pub struct Run {
     pub(crate) taken: BTreeMap<u64, Taken>,
     /// Ids of signals seen, so that the same again counts once.
     pub(crate) signal_ids: BTreeSet<(Box<str>, Box<str>)>,
+    /// What questions were answered with, by key. They outlive attempts, and the run itself.
+    pub(crate) answers: BTreeMap<EffectKey, Answer>,
 }
 
 /// Where a run is in its life.
@@ -121,7 +127,7 @@ pub enum Status {
     Queued,
     /// Its code is being executed.
     Running,
-    /// It waits for time or a signal and holds nothing.
+    /// It waits for time, a signal or an answer and holds nothing.
     Waiting,
     /// It failed and is tried again later.
     BackingOff,
@@ -180,6 +186,11 @@ pub enum Resolution {
     },
     /// The write is part of its turn.
     Written,
+    /// The question has its answer.
+    Answered {
+        /// The event that carries it.
+        seq: u64,
+    },
 }
 
 impl Run {
@@ -204,6 +215,7 @@ impl Run {
             inbox: BTreeMap::new(),
             taken: BTreeMap::new(),
             signal_ids: BTreeSet::new(),
+            answers: BTreeMap::new(),
         }
     }
 
@@ -312,6 +324,9 @@ impl Run {
             }
             Event::AttemptFailed { retry_at, .. } => {
                 self.phase = Phase::BackingOff(*retry_at);
+                if sabotaged!(AnswerLost) {
+                    self.answers.clear();
+                }
                 self.forget_attempt();
             }
             Event::Paused { .. } => self.phase = Phase::Paused,
@@ -320,6 +335,7 @@ impl Run {
                 self.signal_ids.insert((name.clone(), id.clone()));
                 self.inbox.insert(number, Signal { name: name.clone(), seq: number });
             }
+            Event::Answered { key, id, payload } => self.answered(key, id, payload),
             Event::CancelRequested { mode, until, reason } => {
                 self.cancel = Some(Cancel { mode: *mode, until: *until, reason: reason.clone(), told: false });
             }
@@ -428,6 +444,7 @@ impl Run {
                     promised.insert(*number);
                     Resolution::Signal { number: *number, seq: signal.seq }
                 }
+                EffectKind::Question { .. } => Resolution::Answered { seq: self.answers.get(&open.key)?.seq },
             };
             Some((path, resolution))
         })
@@ -445,7 +462,8 @@ impl Run {
             | EffectKind::Safe
             | EffectKind::Keyed
             | EffectKind::Write
-            | EffectKind::Signal { .. } => None,
+            | EffectKind::Signal { .. }
+            | EffectKind::Question { .. } => None,
         });
         timers.chain(self.cancel.as_ref().map(|cancel| cancel.until)).min()
     }
@@ -476,6 +494,8 @@ pub(crate) fn admissible(run: &Run, input: &Input) -> Result<(), Rejection> {
     match (&run.phase, input) {
         (_, Input::Accept(_) | Input::Tick) => Ok(()),
         (Phase::Absent, _) => Err(Rejection::NotAccepted),
+        // An answer that counted is confirmed again whenever it comes again.
+        (Phase::Ended(_), Input::Answer { .. }) => Ok(()),
         (Phase::Ended(_), Input::Cancel { .. } | Input::Signal { .. }) => Err(Rejection::Finished),
         (Phase::Ended(_), _) => Err(Rejection::Stale),
         _ => Ok(()),

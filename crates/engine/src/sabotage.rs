@@ -19,6 +19,10 @@ pub enum Defect {
     MemoForgotten,
     /// A signal that was delivered to a dropped future is gone.
     SignalLostInSelect,
+    /// An answer that comes again answers what is asked by then.
+    AnswerCountsTwice,
+    /// A new attempt knows nothing of the answers before it.
+    AnswerLost,
     /// Memory writes are seen by other runs before their commit.
     DirtyMemoryRead,
 }

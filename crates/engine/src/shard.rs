@@ -10,7 +10,7 @@
 
 mod batch;
 
-pub use batch::{Batch, Head, MemoryScope, MemoryWrite, Recorded, Transition};
+pub use batch::{Aspect, Batch, Head, MemoryScope, MemoryWrite, Recorded, Transition};
 
 use crate::{
     Timestamp,
@@ -283,12 +283,13 @@ impl Shard {
         self.starts.get(&(environment.into(), key.into())).copied()
     }
 
-    /// The payload of a run's signal that is not on disk yet, by the number of its event; the store knows the others.
+    /// The payload of a run's signal or answer that is not on disk yet, by the number of its event; the store knows the
+    /// others.
     #[must_use]
-    pub fn uncommitted_signal(&self, run: RunId, seq: u64) -> Option<&Bytes> {
+    pub fn uncommitted_payload(&self, run: RunId, seq: u64) -> Option<&Bytes> {
         self.runs.get(&run)?.tail.iter().find(|recorded| recorded.seq == seq).and_then(|recorded| {
             match &recorded.event {
-                Event::SignalReceived { payload, .. } => Some(payload),
+                Event::SignalReceived { payload, .. } | Event::Answered { payload, .. } => Some(payload),
                 Event::Accepted(_)
                 | Event::AttemptStarted { .. }
                 | Event::Turn(_)
@@ -641,7 +642,7 @@ fn fence_of(input: &Input) -> Option<Fence> {
         | Input::Failed { fence, .. }
         | Input::Lost { fence, .. }
         | Input::Mismatch { fence, .. } => Some(*fence),
-        Input::Accept(_) | Input::Tick | Input::Cancel { .. } | Input::Signal { .. } => None,
+        Input::Accept(_) | Input::Tick | Input::Cancel { .. } | Input::Signal { .. } | Input::Answer { .. } => None,
     }
 }
 
@@ -653,14 +654,19 @@ fn asks_for_commit(event: &Event) -> bool {
         | Event::AttemptFailed { .. }
         | Event::Paused { .. }
         | Event::SignalReceived { .. }
+        | Event::Answered { .. }
         | Event::CancelRequested { .. }
         | Event::Ended(_) => true,
         Event::Turn(turn) => {
-            turn.notes.iter().any(|note| note.visible)
-                || turn.effects.iter().any(|effect| effect.kind == EffectKind::Keyed)
+            turn.notes.iter().any(|note| note.visible) || turn.effects.iter().any(|effect| asks_the_world(&effect.kind))
         }
         Event::AttemptStarted { .. } | Event::Woken | Event::SliceLost { .. } => false,
     }
+}
+
+/// Whether an effect leaves the run with its commit: to its target, or to the person who is asked.
+const fn asks_the_world(kind: &EffectKind) -> bool {
+    matches!(kind, EffectKind::Keyed | EffectKind::Question { .. })
 }
 
 /// Lets the turn's effects leave, or holds them back until the turn is on disk.
@@ -679,7 +685,7 @@ fn release(live: &mut Live, turn: &Turn, run: RunId, commands: &mut Vec<Command>
             EffectKind::Safe => commands.push(perform()),
             EffectKind::Keyed if sabotaged!(OutputBeforeCommit) => commands.push(perform()),
             EffectKind::Keyed => live.gated.push(perform()),
-            EffectKind::Write | EffectKind::Timer { .. } | EffectKind::Signal { .. } => {}
+            EffectKind::Write | EffectKind::Timer { .. } | EffectKind::Signal { .. } | EffectKind::Question { .. } => {}
         }
     }
 }
@@ -695,7 +701,7 @@ fn deliver(live: &mut Live, owed: &[Owed], run: RunId, fence: Fence, commands: &
             Owed::Deliver { path, resolution } => {
                 let signal = match resolution {
                     Resolution::Signal { number, .. } => Some(*number),
-                    Resolution::Fired | Resolution::Written => None,
+                    Resolution::Fired | Resolution::Written | Resolution::Answered { .. } => None,
                 };
                 // A signal on its way to one wait is not promised to another that was asked for in between.
                 let promised = signal.is_some() && live.sent.values().any(|sent| *sent == signal);

@@ -98,6 +98,8 @@ codes! {
     STACK_OVERFLOW
     /// The component returned an error without a code of its own.
     HANDLER_FAILED
+    /// The component declines the work it was given, before having begun it.
+    REJECTED
     /// An input, output or value is not what its type says.
     INVALID_INPUT
     /// The run was cancelled.
@@ -146,6 +148,12 @@ codes! {
     RUN_FINISHED
     /// The run has not ended yet.
     RUN_NOT_FINISHED
+    /// The run asks nothing that could be answered.
+    NOTHING_ASKED
+    /// The run asks several things, or not what the answer names: say which question is answered.
+    WHICH_QUESTION
+    /// The question has another answer already, or the answer's id stands for another.
+    ALREADY_ANSWERED
     /// More work than the server takes at once.
     OVERLOADED
     /// The disk is full.

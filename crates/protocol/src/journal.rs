@@ -28,13 +28,32 @@ const USUAL_RECORD: usize = 1024;
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_RECORD);
     bytes.push(V1);
+    append(record, bytes)
+}
+
+fn append<T: Serialize>(record: &T, bytes: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(record, bytes).expect("records are plain data and memory does not refuse bytes")
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JournalError> {
+    take(bytes).map(|(record, _)| record)
+}
+
+/// Reads a record, and gives what follows it.
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), JournalError> {
     match bytes.split_first() {
         None => Err(JournalError::Empty),
-        Some((&V1, rest)) => postcard::from_bytes(rest).map_err(|error| JournalError::Malformed(error.to_string())),
+        Some((&V1, rest)) => postcard::take_from_bytes(rest).map_err(malformed),
         Some((&version, _)) => Err(JournalError::Newer(version)),
     }
+}
+
+/// Reads what follows a record of the same version.
+fn rest<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JournalError> {
+    postcard::from_bytes(bytes).map_err(malformed)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn malformed(error: postcard::Error) -> JournalError {
+    JournalError::Malformed(error.to_string())
 }

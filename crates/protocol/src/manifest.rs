@@ -45,6 +45,74 @@ pub struct Component {
     /// Its policies.
     #[serde(default, skip_serializing_if = "FlowControl::is_empty")]
     pub flow_control: FlowControl,
+    /// What an agent says of itself; there for agents, and only for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+}
+
+/// What an agent says of itself to those who look for one: the author's part of its card.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its name for a person; the component's name is the one in paths.
+    pub title: String,
+    /// Its version, as the author counts.
+    pub version: String,
+    /// What it can do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+    /// Media types that it takes, where a skill does not say otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_modes: Vec<String>,
+    /// Media types that it answers with, where a skill does not say otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_modes: Vec<String>,
+    /// Whether it has an extended card for verified callers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extended: bool,
+    /// Where it is explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documentation_url: Option<String>,
+    /// Its picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icon_url: Option<String>,
+    /// Who offers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+}
+
+/// One thing that an agent can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skill {
+    /// Its id, unique within the agent.
+    pub id: String,
+    /// Its name for a person.
+    pub name: String,
+    /// What it does, and when to use it.
+    pub description: String,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Requests that it can serve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<String>,
+    /// Media types that it takes; none means the agent's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_modes: Vec<String>,
+    /// Media types that it answers with; none means the agent's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_modes: Vec<String>,
+    /// Whether only the extended card shows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extended: bool,
+}
+
+/// Who offers an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// The organization's name.
+    pub organization: String,
+    /// Its place on the web.
+    pub url: String,
 }
 
 /// The kinds of component.
@@ -56,6 +124,10 @@ pub enum ComponentKind {
     Function,
     /// A workflow.
     Workflow,
+    /// An agent: its runs are tasks of A2A.
+    Agent,
+    /// A tool, called by agents.
+    Tool,
 }
 
 impl ComponentKind {
@@ -65,6 +137,19 @@ impl ComponentKind {
         match self {
             Self::Function => "function",
             Self::Workflow => "workflow",
+            Self::Agent => "agent",
+            Self::Tool => "tool",
+        }
+    }
+
+    /// The kind as the routes of the API write it, in the plural.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Function => "functions",
+            Self::Workflow => "workflows",
+            Self::Agent => "agents",
+            Self::Tool => "tools",
         }
     }
 
@@ -74,6 +159,8 @@ impl ComponentKind {
         match text {
             "function" | "functions" => Some(Self::Function),
             "workflow" | "workflows" => Some(Self::Workflow),
+            "agent" | "agents" => Some(Self::Agent),
+            "tool" | "tools" => Some(Self::Tool),
             _ => None,
         }
     }

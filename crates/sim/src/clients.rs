@@ -1,11 +1,19 @@
-//! Those who start, signal and cancel runs, ask again when no answer comes, and remember what they were told.
+//! Those who start, signal, answer and cancel runs, ask again when no answer comes, and remember what they were told.
 
-use crate::{faults::Fault, model::Promise, program::SIGNAL_NAMES, world::Surroundings};
-use bivouac_engine::Status;
-use bivouac_protocol::{RunId, frame::CancelMode, key::Digest};
+use crate::{
+    faults::Fault,
+    model::Promise,
+    program::{QUESTION_NAMES, SIGNAL_NAMES},
+    world::Surroundings,
+};
+use bivouac_engine::{Run, Status};
+use bivouac_protocol::{EffectKey, RunId, frame::CancelMode, key::Digest};
 
 /// How long a client waits for an answer before it asks again, in milliseconds.
 const PATIENCE_MS: u64 = 40;
+
+/// An unfinished run: what it is told to be, the signal that it awaits, the question that it asks.
+type Waiting = (RunId, Option<Status>, Option<&'static str>, Option<EffectKey>);
 
 /// All clients together.
 #[derive(Debug, Default)]
@@ -14,6 +22,7 @@ pub struct Clients {
     runs: Vec<RunId>,
     started: u64,
     signalled: u64,
+    answered: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +62,17 @@ pub enum Request {
         /// Who sends it.
         id: Box<str>,
     },
+    /// An answer to a question of a run.
+    Answer {
+        /// The run.
+        run: RunId,
+        /// Which question, by its name or key; the only one where it is not said.
+        question: Option<Box<str>>,
+        /// Whose answer.
+        id: Box<str>,
+        /// Which of the answers that come under this id.
+        variant: u32,
+    },
     /// The end of a run.
     Cancel {
         /// The run.
@@ -79,13 +99,14 @@ pub enum Answer {
 }
 
 impl Clients {
-    /// Perhaps does something: starts, signals, cancels, or asks again.
+    /// Perhaps does something: starts, signals, answers, cancels, or asks again.
     pub fn act(&mut self, most_runs: u64, around: &mut Surroundings) -> Option<Sent> {
-        match around.dice.below(10) {
+        match around.dice.below(13) {
             0..=2 if self.started < most_runs => self.start(around),
             3..=5 => self.signal(around),
             6 if around.dice.chance(150) => self.cancel(around),
-            7 => self.repeat(around),
+            7 | 8 => self.repeat(around),
+            9 | 10 => self.answer(around),
             _ => {}
         }
         self.send(around)
@@ -116,6 +137,32 @@ impl Clients {
         self.wish(Request::Signal { run, name, id: format!("signal-{}", self.signalled).into() });
     }
 
+    /// Answers something: mostly what is asked, sometimes what is not, or under an id that is taken.
+    fn answer(&mut self, around: &mut Surroundings) {
+        let asking: Vec<RunId> =
+            around.model.unfinished().filter(|run| run.questions().next().is_some()).map(Run::id).collect();
+        let among = if asking.is_empty() || around.dice.chance(200) { &self.runs } else { &asking };
+        if among.is_empty() {
+            return;
+        }
+        let run = among[around.dice.index(among.len())];
+        let question = around.dice.chance(400).then(|| around.dice.pick(&QUESTION_NAMES).into());
+        let used = self.wishes.iter().rev().find_map(|wish| match &wish.request {
+            Request::Answer { run: other, id, variant, .. } if *other == run => Some((id.clone(), *variant)),
+            _ => None,
+        });
+        let (id, variant) = match used {
+            Some((id, variant)) if around.happens(Fault::AnswerConflicting) => (id, variant + 1),
+            _ => (self.fresh_answer(), 0),
+        };
+        self.wish(Request::Answer { run, question, id, variant });
+    }
+
+    fn fresh_answer(&mut self) -> Box<str> {
+        self.answered += 1;
+        format!("answer-{}", self.answered).into()
+    }
+
     fn cancel(&mut self, around: &mut Surroundings) {
         if !self.runs.is_empty() {
             let run = self.runs[around.dice.index(self.runs.len())];
@@ -135,6 +182,7 @@ impl Clients {
         let fault = match self.wishes[index].request {
             Request::Start { .. } => Fault::StartRepeated,
             Request::Signal { .. } => Fault::SignalRepeated,
+            Request::Answer { .. } => Fault::AnswerRepeated,
             Request::Cancel { .. } => Fault::CancelRepeated,
         };
         if self.wishes[index].state != State::Due && around.happens(fault) {
@@ -182,7 +230,7 @@ impl Clients {
         if let Some(sent) = self.send(around) {
             return Some(sent);
         }
-        let waiting: Vec<(RunId, Option<Status>, Option<&'static str>)> = around
+        let waiting: Vec<Waiting> = around
             .model
             .unfinished()
             .map(|run| {
@@ -192,16 +240,20 @@ impl Clients {
                     };
                     run.awaits().any(|(_, _, kind)| awaits(kind))
                 });
-                (run.id(), run.status(), wants)
+                (run.id(), run.status(), wants, run.questions().next().map(|asked| asked.key))
             })
             .collect();
-        for (run, status, wants) in waiting {
-            match (status, wants) {
-                (Some(Status::Paused), _) => {
+        for (run, status, wants, asks) in waiting {
+            match (status, wants, asks) {
+                (Some(Status::Paused), ..) => {
                     around.model.cancel_asked(run);
                     self.wish(Request::Cancel { run, mode: CancelMode::Grace, grace_ms: 10 });
                 }
-                (Some(Status::Waiting), Some(name)) => self.send_signal(run, name),
+                (Some(Status::Waiting), Some(name), _) => self.send_signal(run, name),
+                (Some(Status::Waiting), None, Some(key)) => {
+                    let id = self.fresh_answer();
+                    self.wish(Request::Answer { run, question: Some(key.as_str().into()), id, variant: 0 });
+                }
                 _ => {}
             }
         }

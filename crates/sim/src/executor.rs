@@ -84,7 +84,8 @@ impl Executor {
                 let (value, signal) = match resolution {
                     Resolution::Fired => (json!("slept"), None),
                     Resolution::Written => (json!("kept"), None),
-                    Resolution::Signal { number, seq } => (around.signal(id.0, *seq, shard), Some(*number)),
+                    Resolution::Signal { number, seq } => (around.payload(id.0, *seq, shard), Some(*number)),
+                    Resolution::Answered { seq } => (around.payload(id.0, *seq, shard), None),
                 };
                 slice.mail.push(Mail { path: path.clone(), outcome: ok(&value), signal });
             }
@@ -228,7 +229,7 @@ fn leave(slice: &mut Slice, (run, fence): (RunId, Fence), path: &Path, shard: &S
             }
         }
         Op::Load { name } => ok(&load(run, name, shard, around)),
-        Op::Save { .. } | Op::Sleep { .. } | Op::Signal { .. } => return,
+        Op::Save { .. } | Op::Sleep { .. } | Op::Signal { .. } | Op::Ask { .. } => return,
     };
     flight.stage = Stage::Left(outcome);
     if let Some(fuse) = &mut slice.fuse {

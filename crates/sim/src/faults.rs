@@ -77,6 +77,10 @@ faults! {
     StartConflicting: [0, 10, 30, 60],
     /// A client sends the same signal again.
     SignalRepeated: [0, 50, 100, 300],
+    /// A client sends the same answer again.
+    AnswerRepeated: [0, 50, 100, 300],
+    /// A client sends another answer under a used id.
+    AnswerConflicting: [0, 10, 30, 60],
     /// A client cancels again.
     CancelRepeated: [0, 50, 100, 300],
     /// The clock jumps far ahead.

@@ -18,6 +18,7 @@ use bivouac_engine::{
     journal::{decode, encode, encode_state},
 };
 use bivouac_protocol::{Code, EffectKey, ErrorInfo, Path, RunId, StepKey, key::Digest};
+use bytes::Bytes;
 use grammar::Grammar;
 use serde_json::Value;
 use std::{
@@ -52,6 +53,8 @@ pub enum Check {
     Steps,
     /// A signal is taken once, or waits.
     Signals,
+    /// An answer counts once, for a question that is open, and is not asked for again.
+    Answers,
     /// Nobody sees another run's uncommitted writes; a write happens once per key.
     Memory,
     /// A run ends as its program can end.
@@ -92,6 +95,8 @@ pub enum Promise {
     Taken(RunId),
     /// The signal was received.
     Signalled(RunId, Box<str>),
+    /// The answer was recorded.
+    Answered(RunId, Box<str>),
     /// The run is to end, or has ended.
     Cancelled(RunId),
     /// The run has ended.
@@ -117,6 +122,8 @@ struct Known {
     nodes: BTreeMap<u32, EffectKey>,
     requests: BTreeMap<EffectKey, Digest>,
     signals: BTreeMap<u64, Box<str>>,
+    /// Answers by the question's key: whose, and what.
+    answers: BTreeMap<EffectKey, (Box<str>, Bytes)>,
     /// Signals that lasting steps took; a later attempt may not come by the step again.
     taken_by_steps: BTreeSet<String>,
     kept: BTreeSet<Box<str>>,
@@ -137,6 +144,7 @@ impl Known {
             nodes: BTreeMap::new(),
             requests: BTreeMap::new(),
             signals: BTreeMap::new(),
+            answers: BTreeMap::new(),
             taken_by_steps: BTreeSet::new(),
             kept: BTreeSet::new(),
             refused: false,
@@ -243,6 +251,7 @@ impl Model {
                 known.signals.insert(number, sender.clone());
                 self.require(!twice, Check::Signals, || format!("{id}: the signal {sender} was received twice"));
             }
+            Event::Answered { key, id: sender, payload } => self.answered(id, key, sender, payload),
             Event::Ended(end) => self.ended(id, end),
             Event::AttemptStarted { .. }
             | Event::Parked
@@ -260,10 +269,31 @@ impl Model {
         self.require(equal, Check::Journal, || format!("{id}: the state became {again:?}"));
     }
 
+    fn answered(&mut self, id: RunId, key: &EffectKey, sender: &str, payload: &Bytes) {
+        let known = self.known(id);
+        let open = known.run.awaits().any(|(_, open, kind)| open == key && matches!(kind, EffectKind::Question { .. }));
+        let twice = known.answers.values().any(|(other, _)| **other == *sender);
+        let again = known.answers.insert(key.clone(), (sender.into(), payload.clone())).is_some();
+        self.require(open, Check::Answers, || format!("{id}: {sender} answered {key}, which is not open"));
+        self.require(!twice, Check::Answers, || format!("{id}: the answer {sender} counted twice"));
+        self.require(!again, Check::Answers, || format!("{id}: the question {key} was answered twice"));
+    }
+
+    /// An answer was refused as one that another preceded.
+    pub fn refused_answer(&mut self, run: RunId, sender: &str, payload: &Bytes) {
+        let known = self.known(run);
+        let counted = known.answers.values().any(|(other, what)| **other == *sender && what == payload);
+        self.require(!counted, Check::Answers, || format!("{run}: the answer {sender} counted, and is now refused"));
+    }
+
     fn turn(&mut self, id: RunId, turn: &bivouac_engine::Turn) {
         let attempt = self.known(id).run.attempt();
         for effect in turn.effects.iter().filter(|effect| effect.kind == EffectKind::Keyed) {
             self.known(id).keyed.insert((attempt, effect.path.clone()));
+        }
+        for effect in turn.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::Question { .. })) {
+            let known = self.known(id).answers.contains_key(&effect.key);
+            self.require(!known, Check::Answers, || format!("{id}: {} was answered, and is asked again", effect.key));
         }
         for step in &turn.steps {
             let (lasts, value) = match &step.outcome {
@@ -302,6 +332,7 @@ impl Model {
                         self.blame(Check::Outcome, format!("{id}: {why}"));
                     }
                     self.signals_accounted_for(id, &output);
+                    self.answers_accounted_for(id, &output);
                 }
                 Err(error) => self.blame(Check::Outcome, format!("{id}: the output is no JSON: {error}")),
             },
@@ -354,6 +385,17 @@ impl Model {
         }
     }
 
+    /// Whatever a component was answered is recorded, and no answer was given to two questions.
+    fn answers_accounted_for(&mut self, id: RunId, output: &Value) {
+        let mut given = BTreeSet::new();
+        for sender in reference::answers_given(output) {
+            let recorded = self.known(id).answers.values().any(|(other, _)| **other == *sender);
+            self.require(recorded, Check::Answers, || format!("{id}: {sender} was given, but is not recorded"));
+            let first = given.insert(sender.clone());
+            self.require(first, Check::Answers, || format!("{id}: {sender} was given twice"));
+        }
+    }
+
     /// A run's events are shown to whoever follows it.
     pub fn shown(&mut self, run: RunId, through: u64) {
         let on_disk = self.known(run).run.next_seq() - 1;
@@ -398,6 +440,7 @@ impl Model {
         let (Promise::Started(run)
         | Promise::Taken(run)
         | Promise::Signalled(run, _)
+        | Promise::Answered(run, _)
         | Promise::Cancelled(run)
         | Promise::Finished(run)) = promise;
         let Some(known) = self.runs.get(run) else {
@@ -406,6 +449,7 @@ impl Model {
         let holds = match promise {
             Promise::Started(_) | Promise::Taken(_) => known.run.status().is_some(),
             Promise::Signalled(_, sender) => known.signals.values().any(|signal| signal == sender),
+            Promise::Answered(_, sender) => known.answers.values().any(|(answer, _)| answer == sender),
             Promise::Cancelled(_) => known.grammar.cancels > 0 || known.grammar.has_ended(),
             Promise::Finished(_) => known.grammar.has_ended(),
         };

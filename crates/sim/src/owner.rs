@@ -13,6 +13,7 @@ use crate::{
 };
 use bivouac_engine::{Accepted, Batch, Command, Fence, Input, Rejection, Shard, ShardLimits, Ticket};
 use bivouac_protocol::{DeploymentId, RunId};
+use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 const SHARD: u16 = 7;
@@ -47,7 +48,10 @@ impl Message {
     fn run(&self) -> Option<RunId> {
         match self {
             Self::Executor((run, _)) => Some(*run),
-            Self::Client((_, Request::Signal { run, .. } | Request::Cancel { run, .. })) => Some(*run),
+            Self::Client((
+                _,
+                Request::Signal { run, .. } | Request::Answer { run, .. } | Request::Cancel { run, .. },
+            )) => Some(*run),
             Self::Client((_, Request::Start { .. })) => None,
         }
     }
@@ -284,6 +288,28 @@ impl Owner {
                 let input = Input::Signal { name: name.into(), id: id.clone(), payload: payload(name, &id).into() };
                 self.tell_run(client, run, input, Promise::Signalled(run, id), around);
             }
+            Request::Answer { run, question, id, variant } => {
+                let payload = Bytes::from(answer_payload(&id, variant));
+                let input = Input::Answer { question, id: id.clone(), payload: payload.clone() };
+                if self.shard.run(run).is_none() && !self.restore(run, around) {
+                    return self.answers.push((client, Answer::Unknown));
+                }
+                match self.shard.handle(run, input, around.now) {
+                    Ok(()) => self.answer(client, run, Promise::Answered(run, id), around),
+                    Err(Rejection::Finished) => self.answer(client, run, Promise::Finished(run), around),
+                    Err(rejection) => {
+                        around.counts.fact(match rejection {
+                            Rejection::NothingAsked => "answers refused: nothing is asked",
+                            Rejection::WhichQuestion(_) => "answers refused: which question",
+                            _ => "answers refused: answered already",
+                        });
+                        if rejection == Rejection::AlreadyAnswered {
+                            around.model.refused_answer(run, &id, &payload);
+                        }
+                        self.answers.push((client, Answer::Unknown));
+                    }
+                }
+            }
             Request::Cancel { run, mode, grace_ms } => {
                 let input = Input::Cancel { mode, reason: "a client asked".into(), grace_ms };
                 self.tell_run(client, run, input, Promise::Cancelled(run), around);
@@ -401,7 +427,7 @@ const fn speaker(input: &Input) -> Option<Fence> {
         | Input::Failed { fence, .. }
         | Input::Lost { fence, .. }
         | Input::Mismatch { fence, .. } => Some(*fence),
-        Input::Accept(_) | Input::Tick | Input::Cancel { .. } | Input::Signal { .. } => None,
+        Input::Accept(_) | Input::Tick | Input::Cancel { .. } | Input::Signal { .. } | Input::Answer { .. } => None,
     }
 }
 
@@ -423,6 +449,11 @@ fn payload(name: &str, id: &str) -> String {
     serde_json::json!({"signal": id, "name": name}).to_string()
 }
 
+/// An answer's payload: whose it is, and which of those under one id.
+fn answer_payload(id: &str, variant: u32) -> String {
+    serde_json::json!({"answer": id, "variant": variant}).to_string()
+}
+
 fn accepted(key: Box<str>, digest: bivouac_protocol::key::Digest, program: u64) -> Accepted {
     Accepted {
         environment: ENVIRONMENT.into(),
@@ -433,8 +464,8 @@ fn accepted(key: Box<str>, digest: bivouac_protocol::key::Digest, program: u64) 
         component: "workflow/sim".into(),
         idempotency: Some((key, digest)),
         input: program.to_string().into(),
-        metadata: bytes::Bytes::new(),
-        seed: bytes::Bytes::new(),
+        metadata: Bytes::new(),
+        seed: Bytes::new(),
         patches: Vec::new(),
         retries: Program::numbered(program).retries,
     }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub const MEMORY_NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 /// The signals that programs wait for.
 pub const SIGNAL_NAMES: [&str; 2] = ["go", "stop"];
+/// What programs call their questions.
+pub const QUESTION_NAMES: [&str; 2] = ["where", "when"];
 
 /// One thing that a component does. Every node that asks for an effect has an id, which tells nodes apart even where
 /// their requests are equal.
@@ -48,6 +50,13 @@ pub enum Node {
         /// Which node.
         id: u32,
         /// Its name.
+        name: &'static str,
+    },
+    /// Asks somebody.
+    Question {
+        /// Which node.
+        id: u32,
+        /// What the question is called.
         name: &'static str,
     },
     /// Whichever branch is done first; the other is dropped.
@@ -182,7 +191,7 @@ impl Draft<'_> {
 
     fn node(&mut self, depth: u32) -> Option<Node> {
         self.left = self.left.checked_sub(1)?;
-        Some(match self.dice.below(if depth < 2 { 14 } else { 10 }) {
+        Some(match self.dice.below(if depth < 2 { 17 } else { 11 }) {
             0 | 1 => self.call(),
             2 | 3 => self.step(),
             4 => Node::Sleep { id: self.id(), ms: self.dice.between(1, 400) },
@@ -191,14 +200,25 @@ impl Draft<'_> {
             7 => Node::Load { id: self.id(), name: self.dice.pick(&MEMORY_NAMES) },
             8 => Node::Note { visible: self.dice.chance(500) },
             9 => Node::Fail(self.fails(400)),
-            10 => Node::Join(self.sequence(depth + 1, 3).into(), self.sequence(depth + 1, 3).into()),
-            11 => Node::Select(self.contender(depth).into(), self.contender(depth).into()),
-            12 => {
+            10 => self.question(),
+            11 => Node::Join(self.sequence(depth + 1, 3).into(), self.sequence(depth + 1, 3).into()),
+            12 => Node::Select(self.contender(depth).into(), self.contender(depth).into()),
+            13 => {
                 // Two waits for one signal, of which the later may come first in the order of paths.
                 let name = self.dice.pick(&SIGNAL_NAMES);
                 let late = vec![self.call(), Node::Signal { id: self.id(), name }];
                 let early = vec![Node::Signal { id: self.id(), name }, self.call()];
                 Node::Join(late.into(), early.into())
+            }
+            14 => {
+                // Two questions at once, which may have one name, and a third after one of them.
+                let more = vec![self.question(), self.question()];
+                Node::Join(vec![self.question()].into(), more.into())
+            }
+            15 => {
+                let question = vec![self.question()];
+                let timer = vec![Node::Sleep { id: self.id(), ms: self.dice.between(1, 120) }];
+                Node::Select(question.into(), timer.into())
             }
             _ => {
                 let signal = vec![Node::Signal { id: self.id(), name: self.dice.pick(&SIGNAL_NAMES) }];
@@ -217,6 +237,10 @@ impl Draft<'_> {
         }
     }
 
+    fn question(&mut self) -> Node {
+        Node::Question { id: self.id(), name: self.dice.pick(&QUESTION_NAMES) }
+    }
+
     fn call(&mut self) -> Node {
         // Every third payload is one of two, so that some requests of a scope are equal.
         let payload = if self.dice.chance(330) { self.dice.below(2) } else { 100 + u64::from(self.ids) };
@@ -226,10 +250,11 @@ impl Draft<'_> {
     fn step(&mut self) -> Node {
         let length = self.dice.below(3);
         let body: Vec<Node> = (0..length)
-            .map(|_| match self.dice.below(6) {
+            .map(|_| match self.dice.below(7) {
                 0..=2 => self.call(),
                 3 => Node::Signal { id: self.id(), name: self.dice.pick(&SIGNAL_NAMES) },
                 4 => Node::Sleep { id: self.id(), ms: self.dice.between(1, 100) },
+                5 => self.question(),
                 _ => Node::Load { id: self.id(), name: self.dice.pick(&MEMORY_NAMES) },
             })
             .collect();

@@ -37,18 +37,26 @@ pub fn may_fail(nodes: &[Node], attempt: u32, retryable: bool) -> bool {
 #[must_use]
 pub fn signals_taken(output: &Value) -> Vec<String> {
     let mut taken = Vec::new();
-    collect(output, &mut taken);
+    collect(output, "signal", &mut taken);
     taken
 }
 
-fn collect(value: &Value, taken: &mut Vec<String>) {
+/// Every answer that an output says was given.
+#[must_use]
+pub fn answers_given(output: &Value) -> Vec<String> {
+    let mut given = Vec::new();
+    collect(output, "answer", &mut given);
+    given
+}
+
+fn collect(value: &Value, member: &str, taken: &mut Vec<String>) {
     match value {
-        Value::Array(values) => values.iter().for_each(|value| collect(value, taken)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, member, taken)),
         Value::Object(fields) => {
-            if let Some(Value::String(id)) = fields.get("signal") {
+            if let Some(Value::String(id)) = fields.get(member) {
                 taken.push(id.clone());
             }
-            fields.values().for_each(|value| collect(value, taken));
+            fields.values().for_each(|value| collect(value, member, taken));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
@@ -80,6 +88,7 @@ fn check_value(node: &Node, value: &Value, attempt: u32) -> Result<(), String> {
         Node::Call { payload, .. } => expected(value == &reply(*payload), "not what the target replies"),
         Node::Sleep { .. } => expected(value == "slept", "a sleep gives nothing else"),
         Node::Signal { name, .. } => expected(value.get("name").is_some_and(|n| n == name), "not such a signal"),
+        Node::Question { .. } => expected(value.get("answer").is_some_and(Value::is_string), "not an answer"),
         Node::Save { .. } => expected(value == "kept", "a write gives nothing else"),
         Node::Load { name, .. } => {
             expected(value.is_null() || value.get("loaded").is_some_and(|n| n == name), "not of this name")

@@ -88,18 +88,18 @@ impl Surroundings {
         }
     }
 
-    /// A signal's payload, from the loop's memory or the disk.
-    pub fn signal(&mut self, run: RunId, seq: u64, shard: &Shard) -> Value {
-        let payload = shard.uncommitted_signal(run, seq).cloned().or_else(|| {
+    /// A signal's or an answer's payload, from the loop's memory or the disk.
+    pub fn payload(&mut self, run: RunId, seq: u64, shard: &Shard) -> Value {
+        let payload = shard.uncommitted_payload(run, seq).cloned().or_else(|| {
             let events = self.disk.events(run).ok()?;
             match events.get(usize::try_from(seq - 1).ok()?)? {
-                Event::SignalReceived { payload, .. } => Some(payload.clone()),
+                Event::SignalReceived { payload, .. } | Event::Answered { payload, .. } => Some(payload.clone()),
                 _ => None,
             }
         });
         let value = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
         value.unwrap_or_else(|| {
-            self.model.blame(Check::Signals, format!("{run}: event {seq} is no signal"));
+            self.model.blame(Check::Signals, format!("{run}: event {seq} carries nothing"));
             Value::Null
         })
     }

@@ -20,11 +20,11 @@ pub mod sqlite;
 pub mod suite;
 
 pub use records::{
-    ControlChange, DeploymentRecord, KeyRecord, RouteRecord, RunFilter, RunRecord, SecretRecord, StoredEvent,
-    Unfinished,
+    ControlChange, DeploymentRecord, KeyRecord, METADATA_SESSION, RouteRecord, RunFilter, RunRecord, SecretRecord,
+    StoredEvent, TaskFilter, Unfinished,
 };
 
-use bivouac_engine::{Batch, MemoryScope};
+use bivouac_engine::{Batch, MemoryScope, Timestamp};
 use bivouac_protocol::{DeploymentId, RunId, key::Digest};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -102,6 +102,23 @@ pub trait Reader: Send + Sync {
     /// # Errors
     /// [`StoreError`] where the store cannot be read.
     fn runs(&self, filter: &RunFilter, before: Option<RunId>, limit: usize) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// An owner's runs of an agent, the last changed first, after the one that last changed then.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store cannot be read.
+    fn tasks(
+        &self,
+        filter: &TaskFilter,
+        after: Option<(Timestamp, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// How many runs [`Reader::tasks`] would give without a limit; at most `limit` are counted.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store cannot be read.
+    fn count_tasks(&self, filter: &TaskFilter, limit: usize) -> Result<usize, StoreError>;
 
     /// One value of a memory.
     ///

@@ -6,9 +6,9 @@
 
 use crate::{
     CommitError, ControlChange, DeploymentRecord, KeyRecord, Opened, Reader, RouteRecord, RunFilter, RunRecord,
-    SecretRecord, Store, StoreError, StoredEvent, Unfinished, numbering,
+    SecretRecord, Store, StoreError, StoredEvent, TaskFilter, Unfinished, numbering, records,
 };
-use bivouac_engine::{Batch, Event, MemoryScope, Status, Timestamp, Transition, shard::Recorded};
+use bivouac_engine::{Aspect, Batch, Event, MemoryScope, Status, Timestamp, Transition, shard::Recorded};
 use bivouac_protocol::{DeploymentId, RunId, key::Digest};
 use bytes::Bytes;
 use std::{
@@ -122,9 +122,13 @@ impl Content {
                 id: transition.run,
                 environment: accepted.environment.to_string(),
                 tenant: accepted.tenant.to_string(),
+                user: accepted.user.to_string(),
+                session: records::session(accepted),
                 deployment: accepted.deployment,
                 component: accepted.component.to_string(),
                 status: Status::Queued,
+                aspect: Aspect::Plain,
+                changed: *at,
                 created: *at,
                 ended: None,
                 wake: Some(Timestamp(0)),
@@ -141,6 +145,10 @@ impl Content {
         if let Some(head) = &transition.head {
             kept.record.status = head.status;
             kept.record.wake = head.wake;
+            kept.record.aspect = head.aspect;
+            if let Some(last) = transition.events.last() {
+                kept.record.changed = last.at;
+            }
             kept.record.ended = transition.events.last().filter(|_| head.status.is_final()).map(|recorded| recorded.at);
             if head.state.is_some() {
                 kept.state.clone_from(&head.state);
@@ -237,6 +245,25 @@ impl Reader for MemoryStore {
         let records = content.runs.values().rev().map(|kept| &kept.record);
         let records = records.filter(|record| before.is_none_or(|before| record.id < before) && takes(filter, record));
         Ok(records.take(limit).cloned().collect())
+    }
+
+    fn tasks(
+        &self,
+        filter: &TaskFilter,
+        after: Option<(Timestamp, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, StoreError> {
+        let content = self.content();
+        let place = |record: &RunRecord| (record.changed, record.id);
+        let records = content.runs.values().map(|kept| &kept.record).filter(|record| filter.takes(record));
+        let mut found: Vec<_> = records.filter(|record| after.is_none_or(|after| place(record) < after)).collect();
+        found.sort_by_key(|record| std::cmp::Reverse(place(record)));
+        Ok(found.into_iter().take(limit).cloned().collect())
+    }
+
+    fn count_tasks(&self, filter: &TaskFilter, limit: usize) -> Result<usize, StoreError> {
+        let content = self.content();
+        Ok(content.runs.values().filter(|kept| filter.takes(&kept.record)).take(limit).count())
     }
 
     fn memory(&self, scope: &MemoryScope, name: &str) -> Result<Option<Bytes>, StoreError> {

@@ -1,7 +1,8 @@
 //! What a store keeps besides events.
 
-use bivouac_engine::{Event, Status, Timestamp};
+use bivouac_engine::{Accepted, Aspect, Event, Status, Timestamp};
 use bivouac_protocol::{DeploymentId, RunId};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// A run's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,12 +13,20 @@ pub struct RunRecord {
     pub environment: String,
     /// Its sub-tenant; empty for none.
     pub tenant: String,
+    /// The verified user that it goes for.
+    pub user: String,
+    /// The session that it belongs to; empty for none.
+    pub session: String,
     /// Its deployment.
     pub deployment: DeploymentId,
     /// Its component, as `kind/name`.
     pub component: String,
     /// What a person is told; while its code is executed, as of its last change of head.
     pub status: Status,
+    /// What is said beside the status, as of its last change of head.
+    pub aspect: Aspect,
+    /// When its head last changed.
+    pub changed: Timestamp,
     /// When it was accepted.
     pub created: Timestamp,
     /// When it ended.
@@ -61,6 +70,51 @@ pub struct RunFilter {
     pub status: Option<Status>,
     /// Of this deployment.
     pub deployment: Option<DeploymentId>,
+}
+
+/// Which runs of one agent, of one owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// The environment.
+    pub environment: String,
+    /// The agent, as `agent/name`.
+    pub component: String,
+    /// The sub-tenant; empty for none.
+    pub tenant: String,
+    /// The user.
+    pub user: String,
+    /// Of this session.
+    pub session: Option<String>,
+    /// Of one of these statuses; none means of any.
+    pub statuses: Vec<Status>,
+    /// With one of these aspects; none means with any.
+    pub aspects: Vec<Aspect>,
+    /// Whose head last changed then or later.
+    pub since: Option<Timestamp>,
+}
+
+impl TaskFilter {
+    /// Whether a run is one of these.
+    #[must_use]
+    pub fn takes(&self, record: &RunRecord) -> bool {
+        record.environment == self.environment
+            && record.component == self.component
+            && record.tenant == self.tenant
+            && record.user == self.user
+            && self.session.as_ref().is_none_or(|session| record.session == *session)
+            && (self.statuses.is_empty() || self.statuses.contains(&record.status))
+            && (self.aspects.is_empty() || self.aspects.contains(&record.aspect))
+            && self.since.is_none_or(|since| record.changed >= since)
+    }
+}
+
+/// Under which name a run's metadata hold the session that it belongs to.
+pub const METADATA_SESSION: &str = "session_id";
+
+/// The session that a run belongs to; empty for none.
+pub(crate) fn session(accepted: &Accepted) -> String {
+    let metadata: BTreeMap<Cow<'_, str>, Cow<'_, str>> = serde_json::from_slice(&accepted.metadata).unwrap_or_default();
+    metadata.get(METADATA_SESSION).map(ToString::to_string).unwrap_or_default()
 }
 
 /// An immutable deployment.

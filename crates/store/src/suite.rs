@@ -52,6 +52,7 @@ macro_rules! conformance {
             memory_becomes_visible_with_its_commit_only
             a_memory_belongs_to_its_whole_scope
             heads_follow_the_last_change
+            tasks_are_listed_for_their_owner
             a_state_stays_until_the_next_one
             unfinished_runs_are_paged_in_order
             lists_are_filtered_and_paged

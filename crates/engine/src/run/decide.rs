@@ -45,6 +45,7 @@ impl Run {
             }
             Input::Tick => Ok(self.tick(now)),
             Input::Cancel { mode, reason, grace_ms } => Ok(self.decide_cancel(*mode, reason, *grace_ms, now)),
+            Input::Answer { question, id, payload } => self.decide_answer(question.as_deref(), id, payload),
             Input::Signal { name, id, payload } => {
                 if self.signal_ids.contains(&(name.clone(), id.clone())) {
                     return Ok(Vec::new());
@@ -123,6 +124,7 @@ impl Run {
                     self.inbox.get(&number).is_some_and(|signal| signal.name == *name)
                         && earlier.iter().all(|other| other.signal != delivery.signal)
                 }),
+                EffectKind::Question { .. } => delivery.signal.is_none() && self.answers.contains_key(&open.key),
                 EffectKind::Safe | EffectKind::Keyed | EffectKind::Write => delivery.signal.is_none(),
             };
             if !over {

@@ -6,7 +6,7 @@ use crate::{
     journal,
     run::{Owed, Run, Status},
 };
-use bivouac_protocol::RunId;
+use bivouac_protocol::{Code, RunId};
 use bytes::Bytes;
 
 /// Everything that one commit writes: all of it, or nothing.
@@ -58,6 +58,7 @@ impl Transition {
             | Event::AttemptFailed { .. }
             | Event::Paused { .. }
             | Event::SignalReceived { .. }
+            | Event::Answered { .. }
             | Event::CancelRequested { .. } => None,
         })
     }
@@ -81,8 +82,22 @@ pub struct Head {
     pub status: Status,
     /// When the run needs attention: 0 for at once (also after a crash), an instant, or not until something arrives.
     pub wake: Option<Timestamp>,
+    /// What a list of runs says beside the status.
+    pub aspect: Aspect,
     /// The folded state, written when the run lets go of its guest.
     pub state: Option<Vec<u8>>,
+}
+
+/// What a list of runs says beside the status, as of the last change of head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aspect {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// The run waits, and an answer is among what it waits for.
+    Asks,
+    /// The run failed because its component would not take it on.
+    Rejected,
 }
 
 /// Whose memory.
@@ -118,7 +133,23 @@ pub(super) fn head(run: &Run, on_disk: Option<(Status, Option<Timestamp>)>, tail
     let unchanged = on_disk.is_some_and(|(old, old_wake)| coarse(old) == coarse(status) && old_wake == wake);
     let lets_go = !run.is_live() && !status.is_final();
     let anew = lets_go && tail.iter().any(|recorded| recorded.event == Event::Parked);
-    (anew || !unchanged).then(|| Head { status, wake, state: lets_go.then(|| journal::encode_state(run)) })
+    (anew || !unchanged).then(|| Head {
+        status,
+        wake,
+        aspect: aspect(run, tail),
+        state: lets_go.then(|| journal::encode_state(run)),
+    })
+}
+
+fn aspect(run: &Run, tail: &[Recorded]) -> Aspect {
+    let rejected = |recorded: &Recorded| matches!(&recorded.event, Event::Ended(End::Failed { error }) if error.code == Code::REJECTED);
+    if tail.last().is_some_and(rejected) {
+        Aspect::Rejected
+    } else if run.questions().next().is_some() {
+        Aspect::Asks
+    } else {
+        Aspect::Plain
+    }
 }
 
 /// When a run with this status needs attention.

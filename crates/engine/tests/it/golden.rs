@@ -1,6 +1,6 @@
 //! Records as the first version wrote them. They are read for ever: a file here is never changed, only added.
 
-use crate::help::{NOW, accepted, delivery, effect, retryable, run_id, signal_wait, terminal, timer};
+use crate::help::{NOW, accepted, delivery, effect, question, retryable, run_id, signal_wait, terminal, timer};
 use bivouac_engine::{
     EffectKind, End, Event, Loss, Run, Step, StepOutcome, Turn,
     event::Note,
@@ -46,6 +46,12 @@ fn full_turn() -> Turn {
     }
 }
 
+/// A turn whose questions have a name and none.
+fn asking_turn() -> Turn {
+    let effects = vec![question("1", None), question("2:0/1", Some("where"))];
+    Turn { n: 7, delivered: Vec::new(), cancel: None, effects, steps: Vec::new(), cancels: Vec::new(), ..full_turn() }
+}
+
 fn all_retries() -> Retries {
     Retries {
         max_attempts: 5,
@@ -72,6 +78,15 @@ fn records() -> Vec<(&'static str, Event)> {
             "signal_received",
             Event::SignalReceived { name: "go".into(), id: "s1".into(), payload: Bytes::from_static(b"{}") },
         ),
+        (
+            "answered",
+            Event::Answered {
+                key: "0/1#1".into(),
+                id: "m2".into(),
+                payload: Bytes::from_static(b"{\"answer\":9007199254740993}"),
+            },
+        ),
+        ("turn_that_asks", Event::Turn(std::sync::Arc::new(asking_turn()))),
         ("cancel_requested", Event::CancelRequested { mode: CancelMode::Now, until: NOW, reason: "asked".into() }),
         ("completed", Event::Ended(End::Completed { output: Bytes::from_static(b"{\"ok\":true}") })),
         ("failed", Event::Ended(End::Failed { error: terminal() })),
@@ -123,10 +138,38 @@ fn a_folded_state_is_read_as_it_was_written_once() {
     assert_eq!(encode_state(&run), bytes);
 }
 
+/// A run that asks, and has answers from before.
+fn answered_run() -> Run {
+    let mut run = full_run();
+    let mut asks = asking_turn();
+    asks.n = 2;
+    run.apply(&Event::Turn(std::sync::Arc::new(asks)));
+    for (key, id) in [("0/1#1", "m2"), ("0/2:0/1#1", "a3")] {
+        let payload = Bytes::from_static(b"{\"answer\":1}");
+        run.apply(&Event::Answered { key: key.into(), id: id.into(), payload });
+    }
+    run
+}
+
+#[test]
+fn what_follows_a_state_is_read_as_it_was_written_once() {
+    let run = answered_run();
+    let bytes = golden("state_answered", &encode_state(&run));
+    assert_eq!(decode_state(run_id(), &bytes).unwrap(), run);
+    assert_eq!(encode_state(&run), bytes);
+}
+
+#[test]
+fn a_state_cut_short_is_refused() {
+    let bytes = encode_state(&answered_run());
+    let refused = (1..bytes.len()).filter(|end| decode_state(run_id(), &bytes[..*end]).is_err()).count();
+    assert_eq!(refused, bytes.len() - 2, "only where the state itself ends is it whole: a row of the first builds");
+}
+
 #[test]
 fn every_golden_file_belongs_to_a_record() {
     let mut names: Vec<String> = records().iter().map(|(name, _)| format!("{name}.hex")).collect();
-    names.push("state.hex".to_owned());
+    names.extend(["state.hex", "state_answered.hex"].map(str::to_owned));
     for entry in fs::read_dir(file("state").parent().unwrap()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(names.contains(&name), "{name} belongs to no record");

@@ -51,6 +51,17 @@ pub(crate) fn signal_wait(path: &str, name: &str) -> Effect {
     effect(path, EffectKind::Signal { name: name.into() })
 }
 
+/// A question with a name; its key ends with its path.
+pub(crate) fn question(path: &str, name: Option<&str>) -> Effect {
+    let text = format!("{{\"text\":\"{path}?\"}}");
+    effect(path, EffectKind::Question { name: name.map(Into::into), question: text.into() })
+}
+
+pub(crate) fn answer(question: Option<&str>, id: &str, text: &str) -> Input {
+    let payload = format!("{{\"answer\":{text}}}").into();
+    Input::Answer { question: question.map(Into::into), id: id.into(), payload }
+}
+
 pub(crate) fn turn(n: u64, effects: Vec<Effect>) -> Turn {
     Turn {
         n,

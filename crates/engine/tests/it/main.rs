@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod answers;
 mod cancel;
 mod deliveries;
 mod fold;
 mod golden;
 mod help;
+mod limits;
 mod output_commit;
 mod retries;
 mod turns;

@@ -80,13 +80,16 @@ pub struct Memo {
     /// When timers are due, in milliseconds since the Unix epoch, by the key of the `sleep`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timers: Vec<(EffectKey, u64)>,
+    /// What questions of earlier attempts were answered with, whole outcomes, by the key of the `ask`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<(EffectKey, Json)>,
 }
 
 impl Memo {
     /// Whether nothing is inherited.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.timers.is_empty()
+        self.steps.is_empty() && self.timers.is_empty() && self.answers.is_empty()
     }
 }
 

@@ -9,11 +9,13 @@ mod codec;
 mod incoming;
 mod op;
 mod outgoing;
+mod question;
 
 pub use codec::{FrameError, split};
 pub use incoming::{Auth, CancelMode, InFrame, Limits, Memo, Outcome, Start};
 pub use op::{Body, HeaderValue, HttpRequest, HttpResponse, Op, Part, op_names};
 pub use outgoing::{Effect, LogLevel, Note, OutFrame, Status};
+pub use question::{AnswerOption, InputType, MAX_OPTIONS, MAX_QUESTION_BYTES, MAX_QUESTION_NAME_BYTES, Question};
 
 use crate::{error::ErrorInfo, json::Json};
 

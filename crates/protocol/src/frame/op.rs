@@ -1,6 +1,9 @@
 //! What a guest can ask of its host.
 
-use super::codec::{Attachments, FrameError};
+use super::{
+    codec::{Attachments, FrameError},
+    question::{AnswerOption, InputType, Question},
+};
 use crate::{Json, key::Digest};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,8 @@ pub enum Op {
         /// When it is due in milliseconds since the Unix epoch, where an earlier attempt already armed it.
         until_ms: Option<u64>,
     },
+    /// Asks a person, and waits for the answer.
+    Ask(Question),
     /// An operation that this revision does not know.
     Unknown {
         /// Its name.
@@ -60,8 +65,10 @@ pub mod op_names {
     pub const MEMORY_DELETE: &str = "memory.delete";
     /// See [`super::Op::Sleep`].
     pub const SLEEP: &str = "sleep";
+    /// See [`super::Op::Ask`].
+    pub const ASK: &str = "ask";
     /// All of them.
-    pub const ALL: &[&str] = &[HTTP, MEMORY_LOAD, MEMORY_LIST, MEMORY_SAVE, MEMORY_DELETE, SLEEP];
+    pub const ALL: &[&str] = &[HTTP, MEMORY_LOAD, MEMORY_LIST, MEMORY_SAVE, MEMORY_DELETE, SLEEP, ASK];
 }
 
 /// An HTTP request as the guest writes it.
@@ -224,6 +231,14 @@ pub(super) struct OpWire {
     ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input_type: Option<InputType>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    options: Option<Vec<AnswerOption>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::json::present")]
+    content: Option<Json>,
 }
 
 impl Op {
@@ -237,6 +252,7 @@ impl Op {
             Self::MemorySave { .. } => op_names::MEMORY_SAVE,
             Self::MemoryDelete { .. } => op_names::MEMORY_DELETE,
             Self::Sleep { .. } => op_names::SLEEP,
+            Self::Ask(_) => op_names::ASK,
             Self::Unknown { op } => op,
         }
     }
@@ -262,6 +278,13 @@ impl Op {
             }
             Self::MemorySave { name: key, value } => Digest::of([name, key.as_bytes(), value.text().as_bytes()]),
             Self::Sleep { ms, .. } => Digest::of([name, &ms.to_le_bytes()[..]]),
+            Self::Ask(question) => {
+                let options = serde_json::to_vec(&question.options).expect("options have text keys");
+                let called = serde_json::to_vec(&question.name).expect("a name is text");
+                let content = question.content.as_ref().map_or(&[][..], |content| content.text().as_bytes());
+                let kind = question.input_type.as_str().as_bytes();
+                Digest::of([name, question.text.as_bytes(), kind, &options, &called, content])
+            }
             Self::Unknown { .. } => Digest::of([name]),
         }
     }
@@ -285,6 +308,13 @@ impl Op {
             Self::Sleep { ms, until_ms } => {
                 wire.ms = Some(*ms);
                 wire.until_ms = *until_ms;
+            }
+            Self::Ask(question) => {
+                wire.name.clone_from(&question.name);
+                wire.text = Some(question.text.clone());
+                wire.input_type = Some(question.input_type);
+                wire.options = (!question.options.is_empty()).then(|| question.options.clone());
+                wire.content.clone_from(&question.content);
             }
             Self::Unknown { .. } => {}
         }
@@ -313,6 +343,13 @@ impl Op {
             op @ op_names::SLEEP => {
                 Self::Sleep { ms: wire.ms.ok_or_else(|| missing(op, "ms"))?, until_ms: wire.until_ms }
             }
+            op @ op_names::ASK => Self::Ask(Question {
+                text: wire.text.ok_or_else(|| missing(op, "text"))?,
+                input_type: wire.input_type.unwrap_or_default(),
+                options: wire.options.unwrap_or_default(),
+                name: wire.name,
+                content: wire.content,
+            }),
             _ => Self::Unknown { op: wire.op },
         })
     }

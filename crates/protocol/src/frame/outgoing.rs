@@ -77,6 +77,20 @@ pub enum Note {
         /// The line.
         message: String,
     },
+    /// How far the run is, seen by clients once it is committed.
+    Progress {
+        /// What to show: `{"parts":[..]}`, parts as A2A writes them.
+        content: Json,
+    },
+    /// Something made for the client while the run goes on, seen by clients once it is committed.
+    Artifact {
+        /// An A2A artifact.
+        artifact: Json,
+        /// Whether its parts are added to those sent before under the same id.
+        append: bool,
+        /// Whether no more of it follows.
+        last_chunk: bool,
+    },
 }
 
 /// How much a log line matters.
@@ -105,9 +119,19 @@ struct NoteWire {
     level: Option<LogLevel>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    append: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    last_chunk: bool,
 }
 
 impl Note {
+    /// Whether clients see it; a line for the log they do not.
+    #[must_use]
+    pub const fn is_visible(&self) -> bool {
+        !matches!(self, Self::Log { .. })
+    }
+
     /// The note as JSON, the form in which it is journaled.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -136,6 +160,16 @@ impl Note {
                 message: Some(message.clone()),
                 ..NoteWire::default()
             },
+            Self::Progress { content } => {
+                NoteWire { note: "progress".to_owned(), data: Some(content.clone()), ..NoteWire::default() }
+            }
+            Self::Artifact { artifact, append, last_chunk } => NoteWire {
+                note: "artifact".to_owned(),
+                data: Some(artifact.clone()),
+                append: *append,
+                last_chunk: *last_chunk,
+                ..NoteWire::default()
+            },
         }
     }
 
@@ -148,6 +182,12 @@ impl Note {
             "log" => Ok(Self::Log {
                 level: wire.level.unwrap_or(LogLevel::Info),
                 message: wire.message.ok_or_else(|| missing("message"))?,
+            }),
+            "progress" => Ok(Self::Progress { content: wire.data.ok_or_else(|| missing("data"))? }),
+            "artifact" => Ok(Self::Artifact {
+                artifact: wire.data.ok_or_else(|| missing("data"))?,
+                append: wire.append,
+                last_chunk: wire.last_chunk,
             }),
             other => Err(FrameError::Header(format!("the note `{}` is not known", other.escape_debug()))),
         }

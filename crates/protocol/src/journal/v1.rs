@@ -49,6 +49,11 @@ pub enum Record<'a> {
     Cancelled {
         reason: &'a str,
     },
+    Answered {
+        key: &'a str,
+        id: &'a str,
+        payload: Bytes,
+    },
 }
 
 /// How a run began.
@@ -124,6 +129,7 @@ pub enum EffectKind<'a> {
     Write,
     Timer { due_ms: u64 },
     Signal { name: &'a str },
+    Question { name: Option<&'a str>, question: Bytes },
 }
 
 /// How a step ended.
@@ -176,6 +182,25 @@ pub struct State<'a> {
     pub signal_ids: Vec<(&'a str, &'a str)>,
 }
 
+/// What follows a state in its row where there is something to say. Rows of the first builds end with the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields mirror the engine's run, which explains them")]
+pub struct StateMore<'a> {
+    #[serde(borrow)]
+    pub answers: Vec<Answer<'a>>,
+}
+
+/// An answer that a question got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields mirror the engine's run, which explains them")]
+pub struct Answer<'a> {
+    pub key: &'a str,
+    pub name: Option<&'a str>,
+    pub id: &'a str,
+    pub digest: [u8; 16],
+    pub seq: u64,
+}
+
 /// Where a run is in its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the variants mirror the engine's, which explain them")]
@@ -206,17 +231,23 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> State<'a> {
-    /// Writes the state.
+    /// Writes the state, and what follows it where that says something.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        super::encode(self)
+    pub fn encode(&self, more: &StateMore<'_>) -> Vec<u8> {
+        let mut bytes = super::encode(self);
+        if *more != StateMore::default() {
+            bytes = super::append(more, bytes);
+        }
+        bytes
     }
 
-    /// Reads a state.
+    /// Reads a state, and what follows it.
     ///
     /// # Errors
     /// [`JournalError`] where the bytes are none, or a newer build's.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, JournalError> {
-        super::decode(bytes)
+    pub fn decode(bytes: &'a [u8]) -> Result<(Self, StateMore<'a>), JournalError> {
+        let (state, rest) = super::take(bytes)?;
+        let more = if rest.is_empty() { StateMore::default() } else { super::rest(rest)? };
+        Ok((state, more))
     }
 }

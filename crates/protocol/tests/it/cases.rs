@@ -3,10 +3,13 @@
 use bivouac_protocol::{
     Code, EffectKey, ErrorInfo, Json, Path, RunId, StepKey,
     frame::{
-        Auth, Body, CancelMode, Effect, HeaderValue, HttpRequest, HttpResponse, InFrame, Limits, LogLevel, Memo, Note,
-        Op, OutFrame, Outcome, Part, Start, Status, op_names,
+        AnswerOption, Auth, Body, CancelMode, Effect, HeaderValue, HttpRequest, HttpResponse, InFrame, InputType,
+        Limits, LogLevel, Memo, Note, Op, OutFrame, Outcome, Part, Question, Start, Status, op_names,
     },
-    manifest::{Backoff, Capabilities, Component, ComponentKind, ComponentRef, FlowControl, Manifest, Retries},
+    manifest::{
+        Agent, Backoff, Capabilities, Component, ComponentKind, ComponentRef, FlowControl, Manifest, Provider, Retries,
+        Skill,
+    },
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -82,9 +85,33 @@ fn retry_start() -> Start {
                 ),
             ],
             timers: vec![(key(2, "", &sleep), NOW + 60_000)],
+            answers: Vec::new(),
         },
         patches: vec!["2026-01-new-tax".into()],
         limits: Limits { step_bytes: 1_024, ..Limits::default() },
+        ..plain_start()
+    }
+}
+
+/// An answer that came as a message.
+const ANSWER_MESSAGE: &str = r#"{"message":{"messageId":"m2","role":"ROLE_USER","parts":[{"text":"two nights"},{"data":{"n":9007199254740993}}]}}"#;
+
+fn agent_start() -> Start {
+    let (place, nights) = (Op::Ask(Question::new("Where?")), Op::Ask(Question::new("How many nights?")));
+    Start {
+        component: ComponentRef { kind: ComponentKind::Agent, name: "trip-planner".into() },
+        attempt: 2,
+        input: json(
+            r#"{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"Plan a trip"}],"metadata":{"skill":"plan"}}"#,
+        ),
+        metadata: texts(&[("session_id", "ctx-1")]).into_iter().collect(),
+        memo: Memo {
+            answers: vec![
+                (key(0, "", &place), json(r#"{"answer":"the lake"}"#)),
+                (key(0, "", &nights), json(ANSWER_MESSAGE)),
+            ],
+            ..Memo::default()
+        },
         ..plain_start()
     }
 }
@@ -100,7 +127,7 @@ fn reply(status: u16, headers: &[(&str, &str)], body: Body) -> Outcome {
 
 /// Every in-frame.
 pub(crate) fn inward() -> Vec<In> {
-    use op_names::{HTTP, MEMORY_DELETE, MEMORY_LIST, MEMORY_LOAD, MEMORY_SAVE, SLEEP};
+    use op_names::{ASK, HTTP, MEMORY_DELETE, MEMORY_LIST, MEMORY_LOAD, MEMORY_SAVE, SLEEP};
     let mut list = Vec::new();
     let mut add = |name, about, frame, answers: &[(&'static str, &'static str)]| {
         list.push(In { name, about, frame, answers: answers.to_vec() });
@@ -233,6 +260,24 @@ pub(crate) fn inward() -> Vec<In> {
             )],
         ),
         &[],
+    );
+    add(
+        "start_of_an_agent",
+        "An agent's second attempt, begun by a message: two questions of the first were answered, one through the runs API, one through A2A.",
+        InFrame { start: Some(agent_start()), ..InFrame::new(7, NOW + 61_000) },
+        &[],
+    );
+    add(
+        "ask",
+        "Two answers: any JSON, given through the runs API, and a message, given through A2A.",
+        deliver(
+            4,
+            vec![
+                ("1", Outcome::Ok(json(r#"{"answer":{"nights":9007199254740993}}"#))),
+                ("2:0/1", Outcome::Ok(json(ANSWER_MESSAGE))),
+            ],
+        ),
+        &[("1", ASK), ("2:0/1", ASK)],
     );
     add(
         "white_space_in_a_payload",
@@ -383,6 +428,48 @@ pub(crate) fn outward() -> Vec<Out> {
         "Waits for the rest of a minute that an earlier attempt began; the key is that of a minute.",
         asks("1", "", Op::Sleep { ms: 60_000, until_ms: Some(NOW + 60_000) }),
     );
+    add("ask", "Asks in plain words, as any text.", asks("1", "", Op::Ask(Question::new("Where do you want to go?"))));
+    add("ask_for_a_choice", "A question with everything: a name, options, and richer content.", {
+        let question = Question {
+            input_type: InputType::Select,
+            options: vec![
+                AnswerOption { id: "lake".into(), label: "At the lake".into() },
+                AnswerOption { id: "peak".into(), label: "Near the \u{26f0} peak".into() },
+            ],
+            name: Some("camp".into()),
+            content: Some(json(r#"{"parts":[{"text":"Which camp?"},{"data":{"price":9007199254740993}}]}"#)),
+            ..Question::new("Which camp?")
+        };
+        asks("3:1/2", "", Op::Ask(question))
+    });
+    add(
+        "progress_and_artifacts",
+        "How far the run is, and something made for the client that comes in two pieces.",
+        OutFrame {
+            notes: vec![
+                Note::Progress { content: json(r#"{"parts":[{"text":"Looking at the weather"}]}"#) },
+                Note::Artifact {
+                    artifact: json(r#"{"artifactId":"plan","parts":[{"text":"Day 1: "}]}"#),
+                    append: false,
+                    last_chunk: false,
+                },
+                Note::Artifact {
+                    artifact: json(r#"{"artifactId":"plan","parts":[{"text":"the lake."}]}"#),
+                    append: true,
+                    last_chunk: true,
+                },
+            ],
+            ..OutFrame::new(Status::Running)
+        },
+    );
+    add(
+        "rejected",
+        "An agent declines the work: the code says so, and the same again is declined again.",
+        OutFrame {
+            error: Some(ErrorInfo::terminal(Code::REJECTED, "this agent plans trips, it does not book them")),
+            ..OutFrame::new(Status::Failed)
+        },
+    );
     add(
         "steps",
         "Two steps ended: one with a value, one with an error that may pass.",
@@ -441,7 +528,7 @@ pub(crate) fn accepted() -> Vec<(&'static str, &'static str, &'static str, Meani
             "unknown_fields_in",
             "Fields that this revision does not know are ignored, wherever they are.",
             r#"{"v":1,"turn":2,"now_ms":1700000000002,"weather":"fine","deliver":[["1",{"ok":7,"colour":"red"}]]}"#,
-            Meaning::In(deliver(2, vec![("1", Outcome::Ok(json("7")))])),
+            Meaning::In(Box::new(deliver(2, vec![("1", Outcome::Ok(json("7")))]))),
         ),
         (
             "unknown_fields_out",
@@ -457,7 +544,7 @@ pub(crate) fn accepted() -> Vec<(&'static str, &'static str, &'static str, Meani
             "white_space_and_any_order",
             "White space and the order of fields mean nothing.",
             "{ \"now_ms\" : 1700000000000,\n \"turn\" : 3 , \"v\" : 1, \"cancel\" : \"grace\" }",
-            Meaning::In(InFrame { cancel: Some(CancelMode::Grace), ..InFrame::new(3, NOW) }),
+            Meaning::In(Box::new(InFrame { cancel: Some(CancelMode::Grace), ..InFrame::new(3, NOW) })),
         ),
         (
             "empty_lists",
@@ -479,6 +566,24 @@ pub(crate) fn accepted() -> Vec<(&'static str, &'static str, &'static str, Meani
             }),
         ),
         (
+            "ask_in_few_words",
+            "A question of which only the text is there asks for a text; a note's marks that are not there are false.",
+            r#"{"v":1,"status":"running","effects":[["1","0/a#1",{"op":"ask","text":"Why?","allow_custom":true}]],"notes":[{"note":"artifact","data":{"artifactId":"a","parts":[]},"name":null}]}"#,
+            Meaning::Out(OutFrame {
+                effects: vec![Effect {
+                    path: Path::from("1"),
+                    key: EffectKey::from("0/a#1"),
+                    op: Op::Ask(Question::new("Why?")),
+                }],
+                notes: vec![Note::Artifact {
+                    artifact: json(r#"{"artifactId":"a","parts":[]}"#),
+                    append: false,
+                    last_chunk: false,
+                }],
+                ..OutFrame::new(Status::Running)
+            }),
+        ),
+        (
             "defaults",
             "A log line is of level info, an event's data null, an error worth another try, unless they say otherwise.",
             r#"{"v":1,"status":"failed","error":{"code":"BUSY","message":"later"},"notes":[{"note":"log","message":"m"},{"note":"emit","name":"e"}]}"#,
@@ -494,14 +599,55 @@ pub(crate) fn accepted() -> Vec<(&'static str, &'static str, &'static str, Meani
     ]
 }
 
+/// A manifest of an agent that says everything, one that says little, and a tool.
+fn agents(plain: &Manifest) -> Manifest {
+    let text = str::to_owned;
+    let component = |kind, name: &str| Component { kind, name: name.into(), ..plain.components[0].clone() };
+    let skill = |id: &str| Skill { id: id.into(), name: id.into(), description: "Plans.".into(), ..Skill::default() };
+    let full = Agent {
+        title: "Trip planner".into(),
+        version: "1.2.0".into(),
+        skills: vec![
+            Skill {
+                tags: vec![text("travel"), text("outdoors")],
+                examples: vec![text("Plan three days at a lake")],
+                input_modes: vec![text("text/plain")],
+                output_modes: vec![text("text/plain"), text("application/json")],
+                ..skill("plan")
+            },
+            Skill { extended: true, ..skill("group-plan") },
+        ],
+        input_modes: vec![text("text/plain")],
+        output_modes: vec![text("text/plain")],
+        extended: true,
+        documentation_url: Some("https://example.com/planner".into()),
+        icon_url: Some("https://example.com/planner.png".into()),
+        provider: Some(Provider { organization: "Example".into(), url: "https://example.com".into() }),
+    };
+    let small = Agent { title: "Echo".into(), version: "0.1.0".into(), ..Agent::default() };
+    Manifest {
+        components: vec![
+            Component { agent: Some(full), ..component(ComponentKind::Agent, "trip-planner") },
+            Component { agent: Some(small), ..component(ComponentKind::Agent, "echo") },
+            Component {
+                input_schema: Some(json(r#"{"type":"object","required":["place"]}"#)),
+                ..component(ComponentKind::Tool, "weather")
+            },
+        ],
+        ops: vec![text(op_names::ASK)],
+        ..plain.clone()
+    }
+}
+
 /// What an accepted frame means.
 pub(crate) enum Meaning {
-    In(InFrame),
+    In(Box<InFrame>),
     Out(OutFrame),
 }
 
 /// Every manifest.
 pub(crate) fn manifests() -> Vec<Offered> {
+    use op_names::{HTTP, MEMORY_DELETE, MEMORY_LIST, MEMORY_LOAD, MEMORY_SAVE, SLEEP};
     let hello = Component {
         kind: ComponentKind::Function,
         name: "hello".into(),
@@ -509,6 +655,7 @@ pub(crate) fn manifests() -> Vec<Offered> {
         input_schema: None,
         output_schema: None,
         flow_control: FlowControl::default(),
+        agent: None,
     };
     let plain = Manifest {
         abi: 1,
@@ -527,10 +674,11 @@ pub(crate) fn manifests() -> Vec<Offered> {
         input_schema: Some(json(r#"{"type":"object","required":["item"]}"#)),
         output_schema: Some(json("true")),
         flow_control: FlowControl { retries: Some(retries) },
+        agent: None,
     };
     let full = Manifest {
         components: vec![hello, order],
-        ops: op_names::ALL.iter().map(|name| (*name).to_owned()).collect(),
+        ops: [HTTP, MEMORY_LOAD, MEMORY_LIST, MEMORY_SAVE, MEMORY_DELETE, SLEEP].map(str::to_owned).to_vec(),
         capabilities: Capabilities {
             hosts: vec!["api.example.com".into(), "*.example.com".into(), "127.0.0.1:*".into()],
             secrets: vec!["SHOP_KEY".into()],
@@ -539,5 +687,9 @@ pub(crate) fn manifests() -> Vec<Offered> {
         patches: vec!["2026-01-new-tax".into()],
         ..plain.clone()
     };
-    vec![Offered { name: "function", manifest: plain }, Offered { name: "workflow", manifest: full }]
+    vec![
+        Offered { name: "agent", manifest: agents(&plain) },
+        Offered { name: "function", manifest: plain },
+        Offered { name: "workflow", manifest: full },
+    ]
 }

@@ -169,7 +169,7 @@ fn every_accepted_frame_means_what_it_should() {
         write(&path, about, inward, &[], &refused::frame(header.as_bytes(), b""), None);
         let frame = check_form(&path, &read(&path), &schemas);
         match meaning {
-            Meaning::In(expected) => assert_eq!(InFrame::decode(&frame).as_ref(), Ok(expected), "{name}"),
+            Meaning::In(expected) => assert_eq!(InFrame::decode(&frame).as_ref(), Ok(&**expected), "{name}"),
             Meaning::Out(expected) => assert_eq!(OutFrame::decode(&frame).as_ref(), Ok(expected), "{name}"),
         }
     }

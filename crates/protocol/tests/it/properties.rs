@@ -4,8 +4,9 @@ use crate::golden::with_replies;
 use bivouac_protocol::{
     Code, DeploymentId, EffectKey, ErrorInfo, Json, Path, RunId, StepKey,
     frame::{
-        Auth, Body, CancelMode, Effect, HeaderValue, HttpRequest, HttpResponse, InFrame, Limits, LogLevel, Memo, Note,
-        Op, OutFrame, Outcome, Part, Start, Status, StepResult, split,
+        AnswerOption, Auth, Body, CancelMode, Effect, HeaderValue, HttpRequest, HttpResponse, InFrame, InputType,
+        Limits, LogLevel, MAX_OPTIONS, MAX_QUESTION_BYTES, Memo, Note, Op, OutFrame, Outcome, Part, Question, Start,
+        Status, StepResult, split,
     },
     key::escape,
     manifest::{ComponentKind, ComponentRef},
@@ -81,8 +82,17 @@ fn op() -> impl Strategy<Value = Op> {
         (text(), json()).prop_map(|(name, value)| Op::MemorySave { name, value }),
         text().prop_map(|name| Op::MemoryDelete { name }),
         (any::<u64>(), option::of(any::<u64>())).prop_map(|(ms, until_ms)| Op::Sleep { ms, until_ms }),
+        question().prop_map(Op::Ask),
         "x[a-z.]{0,8}".prop_map(|op| Op::Unknown { op }),
     ]
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    let kind =
+        prop::sample::select(vec![InputType::Text, InputType::Approval, InputType::Select, InputType::Multiselect]);
+    let choice = (any::<String>(), any::<String>()).prop_map(|(id, label)| AnswerOption { id, label });
+    (any::<String>(), kind, vec(choice, 0..3), option::of(any::<String>()), option::of(json()))
+        .prop_map(|(text, input_type, options, name, content)| Question { text, input_type, options, name, content })
 }
 
 fn note() -> impl Strategy<Value = Note> {
@@ -90,6 +100,12 @@ fn note() -> impl Strategy<Value = Note> {
     prop_oneof![
         (any::<String>(), json()).prop_map(|(name, data)| Note::Emit { name, data }),
         (level, any::<String>()).prop_map(|(level, message)| Note::Log { level, message }),
+        json().prop_map(|content| Note::Progress { content }),
+        (json(), any::<bool>(), any::<bool>()).prop_map(|(artifact, append, last_chunk)| Note::Artifact {
+            artifact,
+            append,
+            last_chunk
+        }),
     ]
 }
 
@@ -127,13 +143,19 @@ fn out_frame() -> impl Strategy<Value = OutFrame> {
 
 fn start() -> impl Strategy<Value = Start> {
     let text = any::<String>;
-    let memo = (steps(), vec((text().prop_map(EffectKey::from), any::<u64>()), 0..3))
-        .prop_map(|(steps, timers)| Memo { steps, timers });
+    let answers = vec((text().prop_map(EffectKey::from), json()), 0..3);
+    let memo = (steps(), vec((text().prop_map(EffectKey::from), any::<u64>()), 0..3), answers)
+        .prop_map(|(steps, timers, answers)| Memo { steps, timers, answers });
     let limits =
         any::<[u32; 5]>().prop_map(|[step_bytes, output_bytes, effects_per_turn, open_effects, notes_per_turn]| {
             Limits { step_bytes, output_bytes, effects_per_turn, open_effects, notes_per_turn }
         });
-    let kind = prop::sample::select(vec![ComponentKind::Function, ComponentKind::Workflow]);
+    let kind = prop::sample::select(vec![
+        ComponentKind::Function,
+        ComponentKind::Workflow,
+        ComponentKind::Agent,
+        ComponentKind::Tool,
+    ]);
     (
         (any::<u128>(), any::<u32>(), kind, text(), any::<u32>(), json()),
         (prop::collection::btree_map(text(), text(), 0..3), text(), text(), text()),
@@ -343,4 +365,28 @@ fn a_deeply_nested_payload_is_carried_without_deep_recursion() {
     let text = "[".repeat(100_000) + &"]".repeat(100_000);
     let frame = OutFrame { output: Some(Json::parse_text(text.clone()).unwrap()), ..OutFrame::new(Status::Completed) };
     assert_eq!(OutFrame::decode(&frame.encode()).unwrap().output.unwrap().text(), text);
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_says_what_to_do() {
+    let option = |id: usize| AnswerOption { id: id.to_string(), label: "x".into() };
+    let good = Question {
+        input_type: InputType::Select,
+        options: (0..MAX_OPTIONS).map(option).collect(),
+        name: Some("camp".into()),
+        ..Question::new("Which?")
+    };
+    assert_eq!(good.fault(), None);
+    let bad = [
+        (Question { options: Vec::new(), ..good.clone() }, "no option"),
+        (Question { options: (0..=MAX_OPTIONS).map(option).collect(), ..good.clone() }, "256 are allowed"),
+        (Question { name: Some(String::new()), ..good.clone() }, "named"),
+        (Question { name: Some("n".repeat(129)), ..good.clone() }, "named"),
+        (Question::new("x".repeat(MAX_QUESTION_BYTES)), "bytes"),
+    ];
+    for (question, why) in bad {
+        let fault = question.fault().expect(why);
+        assert!(fault.contains(why), "{fault}");
+    }
+    assert_eq!(good.to_json().parse::<Question>().unwrap(), good);
 }

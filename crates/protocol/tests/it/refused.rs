@@ -194,6 +194,52 @@ pub(crate) fn all() -> Vec<Refused> {
         raw(r#"{"v":1,"status":"running","effects":[["1","0/a#1",{"op":"memory.save","name":"n"}]]}"#),
     );
     add(
+        "ask_without_text",
+        false,
+        "header",
+        "A question that asks nothing.",
+        raw(r#"{"v":1,"status":"running","effects":[["1","0/a#1",{"op":"ask","input_type":"text"}]]}"#),
+    );
+    add(
+        "ask_for_an_unknown_kind_of_answer",
+        false,
+        "header",
+        "A kind of answer that is none.",
+        raw(r#"{"v":1,"status":"running","effects":[["1","0/a#1",{"op":"ask","text":"?","input_type":"mood"}]]}"#),
+    );
+    add(
+        "option_without_label",
+        false,
+        "header",
+        "An option that a person cannot read.",
+        raw(
+            r#"{"v":1,"status":"running","effects":[["1","0/a#1",{"op":"ask","text":"?","input_type":"select","options":[{"id":"a"}]}]]}"#,
+        ),
+    );
+    add(
+        "progress_without_content",
+        false,
+        "header",
+        "Progress that says nothing.",
+        raw(r#"{"v":1,"status":"running","notes":[{"note":"progress"}]}"#),
+    );
+    add(
+        "artifact_without_content",
+        false,
+        "header",
+        "An artifact that is none.",
+        raw(r#"{"v":1,"status":"running","notes":[{"note":"artifact","append":true}]}"#),
+    );
+    add(
+        "memo_answer_without_outcome",
+        true,
+        "header",
+        "An answer of an earlier attempt without what was answered.",
+        raw(
+            r#"{"v":1,"turn":1,"now_ms":0,"start":{"run_id":"run_00000000000000000000000000","generation":0,"component":{"type":"function","name":"f"},"attempt":2,"input":null,"auth":{"app":"","user":""},"memo":{"answers":[["0/a#1"]]}}}"#,
+        ),
+    );
+    add(
         "body_of_two_kinds",
         false,
         "header",

@@ -184,7 +184,11 @@ impl Slice {
 fn timers<'a>(effects: impl Iterator<Item = (&'a Path, &'a EffectKind)>) -> impl Iterator<Item = (Path, Timestamp)> {
     effects.filter_map(|(path, kind)| match kind {
         EffectKind::Timer { due } => Some((path.clone(), *due)),
-        EffectKind::Safe | EffectKind::Keyed | EffectKind::Write | EffectKind::Signal { .. } => None,
+        EffectKind::Safe
+        | EffectKind::Keyed
+        | EffectKind::Write
+        | EffectKind::Signal { .. }
+        | EffectKind::Question { .. } => None,
     })
 }
 
@@ -218,6 +222,9 @@ fn turn_of(frame: &InFrame, bytes: Bytes, delivered: Vec<Delivery>, out: Out) ->
             Op::Save { .. } => EffectKind::Write,
             Op::Sleep { ms, until } => EffectKind::Timer { due: Timestamp(until.unwrap_or(frame.now_ms + ms)) },
             Op::Signal { name } => EffectKind::Signal { name: (*name).into() },
+            Op::Ask { name } => {
+                EffectKind::Question { name: Some((*name).into()), question: Bytes::from_static(b"{}") }
+            }
         },
     };
     Turn {
@@ -238,7 +245,7 @@ fn writes_of(out: &Out) -> Vec<MemoryWrite> {
         Op::Save { name, value } => {
             Some(MemoryWrite { scope: scope(), name: (*name).into(), value: value.clone().map(Bytes::from) })
         }
-        Op::Call { .. } | Op::Load { .. } | Op::Sleep { .. } | Op::Signal { .. } => None,
+        Op::Call { .. } | Op::Load { .. } | Op::Sleep { .. } | Op::Signal { .. } | Op::Ask { .. } => None,
     };
     out.effects.iter().filter_map(write).collect()
 }

@@ -42,6 +42,11 @@ pub enum Op {
         /// Its name.
         name: &'static str,
     },
+    /// Asks somebody.
+    Ask {
+        /// What the question is called.
+        name: &'static str,
+    },
 }
 
 impl Op {
@@ -54,6 +59,7 @@ impl Op {
             Self::Load { .. } => "load",
             Self::Sleep { .. } => "sleep",
             Self::Signal { .. } => "signal",
+            Self::Ask { .. } => "ask",
         }
     }
 
@@ -63,14 +69,14 @@ impl Op {
         let text = match self {
             Self::Call { keyed, payload } => format!("{keyed} {payload}"),
             Self::Save { name, value } => format!("{name} {value:?}"),
-            Self::Load { name } | Self::Signal { name } => (*name).to_owned(),
+            Self::Load { name } | Self::Signal { name } | Self::Ask { name } => (*name).to_owned(),
             Self::Sleep { ms, .. } => ms.to_string(),
         };
         Digest::of([self.name().as_bytes(), text.as_bytes()])
     }
 
     const fn is_wait(&self) -> bool {
-        matches!(self, Self::Sleep { .. } | Self::Signal { .. })
+        matches!(self, Self::Sleep { .. } | Self::Signal { .. } | Self::Ask { .. })
     }
 }
 
@@ -201,6 +207,7 @@ impl Fiber {
             }
             Node::Sleep { id, ms } => self.poll_effect(*id, Op::Sleep { ms: *ms, until: None }, drive),
             Node::Signal { id, name } => self.poll_effect(*id, Op::Signal { name }, drive),
+            Node::Question { id, name } => self.poll_effect(*id, Op::Ask { name }, drive),
             Node::Save { id, name, forgets } => {
                 let value = (!forgets).then(|| kept(drive.start.run, *id));
                 self.poll_effect(*id, Op::Save { name, value }, drive)
@@ -237,6 +244,9 @@ impl Fiber {
         if drive.cancelled && op.is_wait() {
             return Some(Err(ErrorInfo::terminal(Code::CANCELLED, "the run was cancelled")));
         }
+        if let Op::Ask { .. } = op {
+            return self.start_question(id, op, drive);
+        }
         let Op::Sleep { ms, .. } = op else {
             self.state = State::Waiting(self.ask(id, op, drive));
             return None;
@@ -248,6 +258,18 @@ impl Fiber {
             return Some(Ok(Some(json!("slept"))));
         }
         drive.out.effects.push(Ask { path: path.clone(), key, node: id, op: Op::Sleep { ms, until } });
+        self.state = State::Waiting(path);
+        None
+    }
+
+    /// A question that an earlier attempt has the answer to is not asked again.
+    fn start_question(&mut self, id: u32, op: Op, drive: &mut Drive<'_>) -> Polled {
+        let key = self.key(&op, drive);
+        let path = self.path();
+        if let Some(answer) = drive.start.memo.answers.get(&key) {
+            return Some(Ok(Some(serde_json::from_slice(answer).unwrap_or(Value::Null))));
+        }
+        drive.out.effects.push(Ask { path: path.clone(), key, node: id, op });
         self.state = State::Waiting(path);
         None
     }

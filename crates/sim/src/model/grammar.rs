@@ -46,6 +46,8 @@ impl Grammar {
             Event::SignalReceived { .. } | Event::CancelRequested { .. } => {
                 (&[Place::Live, Place::Parked, Place::BackingOff, Place::Paused], self.place)
             }
+            // Between two attempts nothing is asked.
+            Event::Answered { .. } => (&[Place::Live, Place::Parked, Place::Paused], self.place),
             Event::Ended(_) => (&[Place::Live, Place::Parked, Place::BackingOff, Place::Paused], Place::Ended),
         };
         if !from.contains(&self.place) {
@@ -85,6 +87,7 @@ impl Grammar {
             | Event::AttemptFailed { .. }
             | Event::Paused { .. }
             | Event::SignalReceived { .. }
+            | Event::Answered { .. }
             | Event::Ended(_) => {}
         }
         Ok(())

@@ -45,6 +45,16 @@ fn a_signal_lost_in_a_select_is_found() {
 }
 
 #[test]
+fn an_answer_that_counts_twice_is_found() {
+    is_found(Planted::Engine(Defect::AnswerCountsTwice));
+}
+
+#[test]
+fn an_answer_that_is_lost_is_found() {
+    is_found(Planted::Engine(Defect::AnswerLost));
+}
+
+#[test]
 fn memory_read_before_its_commit_is_found() {
     is_found(Planted::Engine(Defect::DirtyMemoryRead));
 }

@@ -7,8 +7,9 @@ const SEEDS: u64 = 1_000;
 /// How many of them at once; each is single-threaded, and none knows of the others.
 const THREADS: u64 = 4;
 /// Every kind of event that a run can have.
-const EVENTS: [&str; 11] = [
+const EVENTS: [&str; 12] = [
     "accepted",
+    "answered",
     "attempt_failed",
     "attempt_started",
     "cancel_requested",

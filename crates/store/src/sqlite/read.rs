@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     DeploymentRecord, KeyRecord, Reader, RouteRecord, RunFilter, RunRecord, SecretRecord, StoreError, StoredEvent,
-    Unfinished, envelope::MasterKey,
+    TaskFilter, Unfinished, envelope::MasterKey,
 };
 use bivouac_engine::{MemoryScope, Timestamp};
 use bivouac_protocol::{DeploymentId, RunId, key::Digest};
@@ -23,7 +23,7 @@ use std::{
 const MAX_READERS: usize = 4;
 
 const RUN: &str = "id, environment, tenant, deployment, component, status, created, ended, wake,
-    (SELECT max(seq) FROM event WHERE event.run = run.number)";
+    (SELECT max(seq) FROM event WHERE event.run = run.number), user, session, changed, aspect";
 const DEPLOYMENT: &str = "id, service, immutable_ref, carrier, abi, digest, size, manifest, grants, created";
 
 /// The pool.
@@ -175,6 +175,31 @@ impl Reader for Pool {
         self.rows("cannot list the runs", &sql, rusqlite::params_from_iter(params), run)
     }
 
+    fn tasks(
+        &self,
+        filter: &TaskFilter,
+        after: Option<(Timestamp, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>, StoreError> {
+        let (mut conditions, mut params) = owned(filter);
+        if let Some((changed, id)) = after {
+            conditions.push_str(" AND (changed, id) < (?, ?)");
+            params.push(Value::Integer(row::instant(changed)));
+            params.push(Value::Blob(blob(id.to_u128()).to_vec()));
+        }
+        params.push(Value::Integer(at_most(limit)));
+        let sql = format!("SELECT {RUN} FROM run WHERE {conditions} ORDER BY changed DESC, id DESC LIMIT ?");
+        self.rows("cannot list the tasks", &sql, rusqlite::params_from_iter(params), run)
+    }
+
+    fn count_tasks(&self, filter: &TaskFilter, limit: usize) -> Result<usize, StoreError> {
+        let (conditions, mut params) = owned(filter);
+        params.push(Value::Integer(at_most(limit)));
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM run WHERE {conditions} LIMIT ?)");
+        let count = self.row("cannot count the tasks", &sql, rusqlite::params_from_iter(params), |row| row.get(0))?;
+        Ok(count.unwrap_or(0))
+    }
+
     fn memory(&self, scope: &MemoryScope, name: &str) -> Result<Option<Bytes>, StoreError> {
         let found: Option<(i64, Vec<u8>)> = self.row(
             "cannot read the memory",
@@ -310,6 +335,32 @@ fn conditions(filter: &RunFilter, before: Option<RunId>) -> (String, Vec<Value>)
     (conditions.join(" AND "), values)
 }
 
+/// The conditions of an owner's runs and their values. The first line says the index's words, so that it is used.
+fn owned(filter: &TaskFilter) -> (String, Vec<Value>) {
+    let mut conditions = "component >= 'agent/' AND component < 'agent0'
+        AND environment = ? AND component = ? AND tenant = ? AND user = ?"
+        .to_owned();
+    let owner = [&filter.environment, &filter.component, &filter.tenant, &filter.user];
+    let mut values: Vec<Value> = owner.into_iter().cloned().map(Value::Text).collect();
+    if let Some(session) = &filter.session {
+        conditions.push_str(" AND session = ?");
+        values.push(Value::Text(session.clone()));
+    }
+    if let Some(since) = filter.since {
+        conditions.push_str(" AND changed >= ?");
+        values.push(Value::Integer(row::instant(since)));
+    }
+    let mut one_of = |column: &str, wanted: Vec<i64>| {
+        if !wanted.is_empty() {
+            conditions.push_str(&format!(" AND {column} IN ({})", vec!["?"; wanted.len()].join(", ")));
+            values.extend(wanted.into_iter().map(Value::Integer));
+        }
+    };
+    one_of("status", filter.statuses.iter().map(|status| row::status_column(*status)).collect());
+    one_of("aspect", filter.aspects.iter().map(|aspect| row::aspect_column(*aspect)).collect());
+    (conditions, values)
+}
+
 fn run(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
         id: RunId::from_u128(number(row, 0)?),
@@ -322,6 +373,10 @@ fn run(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         ended: instant(row, 7)?,
         wake: instant(row, 8)?,
         last_seq: row.get::<_, Option<u64>>(9)?.unwrap_or(0),
+        user: row.get(10)?,
+        session: row.get(11)?,
+        changed: row::timestamp(row.get(12)?),
+        aspect: row::aspect(row.get(13)?).ok_or_else(|| unreadable("a run's aspect"))?,
     })
 }
 

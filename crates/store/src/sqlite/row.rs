@@ -4,7 +4,7 @@ use crate::{
     StoreError,
     envelope::{self, EnvelopeError, MasterKey},
 };
-use bivouac_engine::{Event, Status, Timestamp};
+use bivouac_engine::{Aspect, Event, Status, Timestamp};
 use bivouac_protocol::RunId;
 use std::sync::Arc;
 
@@ -59,6 +59,23 @@ pub(super) fn status(column: i64) -> Option<Status> {
     })
 }
 
+pub(super) const fn aspect_column(aspect: Aspect) -> i64 {
+    match aspect {
+        Aspect::Plain => 0,
+        Aspect::Asks => 1,
+        Aspect::Rejected => 2,
+    }
+}
+
+pub(super) fn aspect(column: i64) -> Option<Aspect> {
+    Some(match column {
+        0 => Aspect::Plain,
+        1 => Aspect::Asks,
+        2 => Aspect::Rejected,
+        _ => return None,
+    })
+}
+
 /// The event's kind as a column, for counting without reading payloads.
 pub(super) const fn kind_column(event: &Event) -> i64 {
     match event {
@@ -73,6 +90,7 @@ pub(super) const fn kind_column(event: &Event) -> i64 {
         Event::SignalReceived { .. } => 8,
         Event::CancelRequested { .. } => 9,
         Event::Ended(_) => 10,
+        Event::Answered { .. } => 11,
     }
 }
 

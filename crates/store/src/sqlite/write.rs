@@ -10,7 +10,7 @@ use super::{
     error::{database, in_doubt, refused},
     row::{self, Payloads},
 };
-use crate::{CommitError, ControlChange, Opened, StoreError, envelope::MasterKey, numbering};
+use crate::{CommitError, ControlChange, Opened, StoreError, envelope::MasterKey, numbering, records};
 use bivouac_engine::{
     Accepted, Batch, Event, MemoryScope, MemoryWrite, Status, Timestamp, Transition,
     shard::{Head, Recorded},
@@ -218,9 +218,9 @@ impl Writer {
             .db
             .prepare_cached(
                 "INSERT INTO run (id, shard, environment, tenant, deployment, component, format, abi, host, status,
-                   created, ended, wake, idempotency_key, idempotency_digest, state)
+                   created, ended, wake, idempotency_key, idempotency_digest, state, user, session, changed, aspect)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, coalesce((SELECT abi FROM deployment WHERE id = ?5), ?8), ?9,
-                   ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                   ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             )
             .map_err(|error| refused(&error))?;
         insert
@@ -241,6 +241,10 @@ impl Writer {
                 accepted.idempotency.as_ref().map(|(key, _)| key),
                 accepted.idempotency.as_ref().map(|(_, digest)| digest.0),
                 self.packed_state(transition)?,
+                accepted.user,
+                records::session(accepted),
+                changed(transition),
+                row::aspect_column(transition.head.as_ref().map(|head| head.aspect).unwrap_or_default()),
             ])
             .map_err(|error| refused(&error))
     }
@@ -250,9 +254,13 @@ impl Writer {
         let (ended, state) = (ended(transition, head.status), self.packed_state(transition)?);
         self.db
             .prepare_cached(
-                "UPDATE run SET status = ?2, wake = ?3, ended = ?4, state = coalesce(?5, state) WHERE number = ?1",
+                "UPDATE run SET status = ?2, wake = ?3, ended = ?4, state = coalesce(?5, state),
+                   changed = coalesce(?6, changed), aspect = ?7 WHERE number = ?1",
             )
-            .and_then(|mut update| update.execute(params![number, status, wake, ended, state]))
+            .and_then(|mut update| {
+                let aspect = row::aspect_column(head.aspect);
+                update.execute(params![number, status, wake, ended, state, changed(transition), aspect])
+            })
             .map(|_| ())
             .map_err(|error| refused(&error))
     }
@@ -332,6 +340,11 @@ impl Writer {
         self.scopes.insert(scope.clone(), number);
         Ok(number)
     }
+}
+
+/// When the run's head changed with this.
+fn changed(transition: &Transition) -> Option<i64> {
+    transition.events.last().map(|last| row::instant(last.at))
 }
 
 /// When the run ended, where it did.

@@ -4,9 +4,11 @@ use super::{
     Fault, FaultyStore, Subject,
     sample::{self, Owner, accepted, at, end, run_id, scope, small_event, start, start_of, transition, turn, write},
 };
-use crate::{CommitError, ControlChange, Reader, RouteRecord, RunFilter, RunRecord, Store, StoreError, StoredEvent};
+use crate::{
+    CommitError, ControlChange, Reader, RouteRecord, RunFilter, RunRecord, Store, StoreError, StoredEvent, TaskFilter,
+};
 use bivouac_engine::{
-    Event, MemoryScope, Status, Timestamp, Transition,
+    Accepted, Aspect, Event, MemoryScope, Status, Timestamp, Transition,
     shard::{Head, Recorded},
 };
 use bivouac_protocol::{DeploymentId, RunId, key::Digest};
@@ -225,24 +227,87 @@ pub fn heads_follow_the_last_change(subject: &mut dyn Subject) {
         id: run,
         environment: "default".to_owned(),
         tenant: String::new(),
+        user: "ada".to_owned(),
+        session: String::new(),
         deployment: DeploymentId::from_u128(7),
         component: "workflow/order".to_owned(),
         status: Status::Queued,
+        aspect: Aspect::Plain,
+        changed: at(1),
         created: at(1),
         ended: None,
         wake: Some(Timestamp(0)),
         last_seq: 4,
     };
     assert_eq!(first, expected);
-    let head = Head { status: Status::Waiting, wake: Some(at(99)), state: Some(b"folded".to_vec()) };
+    let head =
+        Head { status: Status::Waiting, wake: Some(at(99)), aspect: Aspect::Asks, state: Some(b"folded".to_vec()) };
     let parked = Transition { head: Some(head), ..transition(run, 5, vec![Event::Parked]) };
     done(owner.commit(subject.store(), vec![parked]));
-    let waiting = RunRecord { status: Status::Waiting, wake: Some(at(99)), last_seq: 5, ..expected };
+    let (status, aspect) = (Status::Waiting, Aspect::Asks);
+    let waiting = RunRecord { status, aspect, changed: at(5), wake: Some(at(99)), last_seq: 5, ..expected };
     assert_eq!(record(&*reader, run), waiting);
     done(owner.commit(subject.store(), vec![end(run, 6, Status::Failed)]));
-    let failed = RunRecord { status: Status::Failed, wake: None, ended: Some(at(6)), last_seq: 6, ..waiting };
+    let (status, aspect) = (Status::Failed, Aspect::Plain);
+    let failed = RunRecord { status, aspect, changed: at(6), wake: None, ended: Some(at(6)), last_seq: 6, ..waiting };
     assert_eq!(record(&*reader, run), failed);
     assert_eq!(read(reader.run(run_id(0, 2))), None);
+}
+
+/// An owner's tasks: the last changed first, filtered, page by page, and nobody else's.
+pub fn tasks_are_listed_for_their_owner(subject: &mut dyn Subject) {
+    let mut owner = Owner::open(subject.store(), 0);
+    let reader = reader(subject);
+    let mine = |session: &str| Accepted {
+        metadata: format!(r#"{{"session_id":{session:?}}}"#).into_bytes().into(),
+        ..accepted("default", "agent/guide")
+    };
+    let (first, second, third) = (run_id(0, 1), run_id(0, 2), run_id(0, 3));
+    let others = [
+        Accepted { user: "eve".into(), ..mine("s1") },
+        Accepted { tenant: "acme".into(), ..mine("s1") },
+        Accepted { environment: "staging".into(), ..mine("s1") },
+        Accepted { component: "agent/other".into(), ..mine("s1") },
+        Accepted { component: "workflow/guide".into(), ..mine("s1") },
+    ];
+    let mut starts = vec![start_of(first, mine("s1")), start_of(second, mine("s\\\"2")), start_of(third, mine("s1"))];
+    starts.extend((4..).zip(others).map(|(n, accepted)| start_of(run_id(0, n), accepted)));
+    done(owner.commit(subject.store(), starts));
+    let asks = Head { status: Status::Waiting, wake: None, aspect: Aspect::Asks, state: None };
+    let parked = Transition { head: Some(asks), ..transition(first, 2, vec![Event::Parked]) };
+    done(owner.commit(subject.store(), vec![parked, end(second, 2, Status::Completed)]));
+    let filter = TaskFilter {
+        environment: "default".to_owned(),
+        component: "agent/guide".to_owned(),
+        user: "ada".to_owned(),
+        ..TaskFilter::default()
+    };
+    let list = |filter: &TaskFilter| {
+        let found: Vec<_> = read(reader.tasks(filter, None, 10)).into_iter().map(|run| run.id).collect();
+        assert_eq!(read(reader.count_tasks(filter, 10)), found.len());
+        found
+    };
+    assert_eq!(list(&filter), [second, first, third]);
+    let session = TaskFilter { session: Some("s1".to_owned()), ..filter.clone() };
+    assert_eq!(list(&session), [first, third]);
+    assert_eq!(list(&TaskFilter { session: Some("s\\\"2".to_owned()), ..filter.clone() }), [second]);
+    assert_eq!(list(&TaskFilter { aspects: vec![Aspect::Asks], ..filter.clone() }), [first]);
+    let statuses = vec![Status::Completed, Status::Queued];
+    assert_eq!(list(&TaskFilter { statuses, ..filter.clone() }), [second, third]);
+    assert_eq!(list(&TaskFilter { since: Some(at(2)), ..filter.clone() }), [second, first]);
+    assert_eq!(list(&TaskFilter { user: "nobody".to_owned(), ..filter.clone() }), []);
+    let (mut page, mut after) = (Vec::new(), None);
+    for _ in 0..4 {
+        let found = read(reader.tasks(&filter, after, 1));
+        after = found.last().map(|run| (run.changed, run.id));
+        page.extend(found.into_iter().map(|run| run.id));
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(page, [second, first, third]);
+    assert_eq!(read(reader.count_tasks(&filter, 2)), 2);
+    assert_eq!(record(&*reader, first).session, "s1");
 }
 
 /// A head without a state leaves the one that is there.
@@ -251,7 +316,12 @@ pub fn a_state_stays_until_the_next_one(subject: &mut dyn Subject) {
     let reader = reader(subject);
     done(owner.commit(subject.store(), vec![start(run)]));
     assert_eq!(read(reader.state(run)), None);
-    let head = |status, state: Option<&[u8]>| Head { status, wake: None, state: state.map(<[u8]>::to_vec) };
+    let head = |status, state: Option<&[u8]>| Head {
+        status,
+        wake: None,
+        aspect: Aspect::Plain,
+        state: state.map(<[u8]>::to_vec),
+    };
     let state = b"state ".repeat(1_000);
     let steps = [
         (head(Status::Waiting, Some(&state)), &state[..]),
@@ -276,7 +346,7 @@ pub fn unfinished_runs_are_paged_in_order(subject: &mut dyn Subject) {
     for (n, status) in [(2, Status::Completed), (4, Status::Failed), (6, Status::Cancelled)] {
         done(owner.commit(subject.store(), vec![end(run_id(0, n), 2, status)]));
     }
-    let head = Head { status: Status::Paused, wake: None, state: None };
+    let head = Head { status: Status::Paused, wake: None, aspect: Aspect::Plain, state: None };
     let paused = Transition { head: Some(head), ..transition(run_id(0, 7), 2, vec![small_event()]) };
     done(owner.commit(subject.store(), vec![paused]));
     let reader = reader(subject);
@@ -483,7 +553,8 @@ pub fn a_reader_outlives_many_commits(subject: &mut dyn Subject) {
 /// Closing and opening changes nothing but the epoch.
 pub fn everything_is_there_after_reopening(subject: &mut dyn Subject) {
     let mut owner = Owner::open(subject.store(), 0);
-    let head = Head { status: Status::Waiting, wake: Some(at(50)), state: Some(b"folded".to_vec()) };
+    let head =
+        Head { status: Status::Waiting, wake: Some(at(50)), aspect: Aspect::Plain, state: Some(b"folded".to_vec()) };
     let parked = Transition {
         head: Some(head),
         writes: vec![write("ada", "cart", Some("1"))],

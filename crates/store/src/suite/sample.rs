@@ -2,8 +2,8 @@
 
 use crate::{CommitError, DeploymentRecord, KeyRecord, RouteRecord, SecretRecord, Store};
 use bivouac_engine::{
-    Accepted, Batch, Effect, EffectKind, End, Event, MemoryScope, MemoryWrite, Status, Step, StepOutcome, Timestamp,
-    Transition, Turn,
+    Accepted, Aspect, Batch, Effect, EffectKind, End, Event, MemoryScope, MemoryWrite, Status, Step, StepOutcome,
+    Timestamp, Transition, Turn,
     event::{Delivery, Note},
     shard::{Head, Recorded},
 };
@@ -77,7 +77,7 @@ pub fn start(run: RunId) -> Transition {
 /// The start of a run that begins so, with its head.
 #[must_use]
 pub fn start_of(run: RunId, accepted: Accepted) -> Transition {
-    let head = Head { status: Status::Queued, wake: Some(Timestamp(0)), state: None };
+    let head = Head { status: Status::Queued, wake: Some(Timestamp(0)), aspect: Aspect::Plain, state: None };
     Transition { head: Some(head), ..transition(run, 1, vec![Event::Accepted(Box::new(accepted))]) }
 }
 
@@ -110,7 +110,7 @@ pub fn end(run: RunId, seq: u64, status: Status) -> Transition {
         Status::Cancelled => End::Cancelled { reason: "not needed any more".into() },
         _ => End::Completed { output: Bytes::from_static(b"42") },
     };
-    let head = Head { status, wake: None, state: None };
+    let head = Head { status, wake: None, aspect: Aspect::Plain, state: None };
     Transition { head: Some(head), ..transition(run, seq, vec![Event::Ended(end)]) }
 }
 

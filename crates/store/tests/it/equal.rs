@@ -1,6 +1,6 @@
 //! Random batches, right and wrong, on both stores: equal answers, equal content.
 
-use bivouac_engine::{Event, Status, Timestamp, Transition, shard::Head};
+use bivouac_engine::{Aspect, Event, Status, Timestamp, Transition, shard::Head};
 use bivouac_protocol::{DeploymentId, key::Digest};
 use bivouac_store::{
     CommitError, Reader, RunFilter, Store,
@@ -72,7 +72,12 @@ fn build(n: u64, act: &Act, next: u64) -> Transition {
         }
         Act::Head { status, wake, state } => {
             let state = state.map(|length| vec![b'x'; usize::from(length)]);
-            let head = Head { status: STATUSES[*status], wake: wake.map(|wake| Timestamp(wake.into())), state };
+            let head = Head {
+                status: STATUSES[*status],
+                wake: wake.map(|wake| Timestamp(wake.into())),
+                aspect: Aspect::default(),
+                state,
+            };
             Transition { head: Some(head), ..small(1) }
         }
         Act::Write { name, value } => {
