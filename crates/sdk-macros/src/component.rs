@@ -1,19 +1,20 @@
-//! `#[function]` and `#[workflow]`: checks the function's form and adds the type that names the component.
+//! `#[function]`, `#[workflow]` and `#[tool]`: checks the function's form and adds the type that names the component.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitFloat, LitInt, LitStr, Meta, ReturnType, Type,
-    meta::ParseNestedMeta, parse::Parser as _, parse2, spanned::Spanned as _,
+    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemFn, Lit, LitFloat, LitInt, LitStr, Meta,
+    PathArguments, ReturnType, Type, meta::ParseNestedMeta, parse::Parser as _, parse2, spanned::Spanned as _,
 };
 
-const MAX_NAME_CHARS: usize = 128;
+pub(crate) const MAX_NAME_CHARS: usize = 128;
 
 /// Which attribute.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Function,
     Workflow,
+    Tool,
 }
 
 impl Kind {
@@ -21,6 +22,7 @@ impl Kind {
         match self {
             Self::Function => "function",
             Self::Workflow => "workflow",
+            Self::Tool => "tool",
         }
     }
 
@@ -28,6 +30,7 @@ impl Kind {
         match self {
             Self::Function => Ident::new("Function", Span::call_site()),
             Self::Workflow => Ident::new("Workflow", Span::call_site()),
+            Self::Tool => Ident::new("Tool", Span::call_site()),
         }
     }
 }
@@ -65,7 +68,7 @@ pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> TokenS
     }
 }
 
-fn with_error(item: TokenStream, error: &syn::Error) -> TokenStream {
+pub(crate) fn with_error(item: TokenStream, error: &syn::Error) -> TokenStream {
     let error = error.to_compile_error();
     quote! { #item #error }
 }
@@ -77,6 +80,11 @@ fn generate(kind: Kind, args: TokenStream, function: &ItemFn) -> syn::Result<Tok
     let visibility = &function.vis;
     let name = options.name(ident)?;
     let description = options.description(&function.attrs);
+    if kind == Kind::Tool && description.is_none() {
+        let message = "the tool has no description, by which an agent would choose it: write `/// What it does.` above \
+                       the function, or `description = \"..\"`";
+        return Err(syn::Error::new(ident.span(), message));
+    }
     let description = match description {
         Some(text) => quote! { ::core::option::Option::Some(::std::string::String::from(#text)) },
         None => quote! { ::core::option::Option::None },
@@ -86,7 +94,17 @@ fn generate(kind: Kind, args: TokenStream, function: &ItemFn) -> syn::Result<Tok
     let doc = format!("The component `{name}`: what [`{ident}`](fn@{ident}) is to a module.");
     let read = quote_spanned! { input.span() => ::bivouac::__private::read_input::<#input> };
     let body = quote_spanned! { function.sig.output.span() => ::bivouac::__private::body };
+    let schema = match kind {
+        // By way of the trait, so that a type without a schema is complained of once.
+        Kind::Tool => quote! {
+            ::core::option::Option::Some(::bivouac::__private::schema::<<#ident as ::bivouac::Tool>::Args>())
+        },
+        Kind::Function | Kind::Workflow => quote! { ::core::option::Option::None },
+    };
+    let tool = if kind == Kind::Tool { tool(function, &name, input)? } else { TokenStream::new() };
     Ok(quote! {
+        #tool
+
         #[doc = #doc]
         #[allow(non_camel_case_types, dead_code, reason = "named like its function")]
         #[derive(Debug)]
@@ -98,9 +116,10 @@ fn generate(kind: Kind, args: TokenStream, function: &ItemFn) -> syn::Result<Tok
                     kind: ::bivouac::manifest::ComponentKind::#variant,
                     name: ::std::string::String::from(#name),
                     description: #description,
-                    input_schema: ::core::option::Option::None,
+                    input_schema: #schema,
                     output_schema: ::core::option::Option::None,
                     flow_control: ::bivouac::manifest::FlowControl { retries: #retries },
+                    agent: ::core::option::Option::None,
                 }
             }
 
@@ -110,6 +129,40 @@ fn generate(kind: Kind, args: TokenStream, function: &ItemFn) -> syn::Result<Tok
             ) -> ::core::result::Result<::bivouac::Body, ::bivouac::Error> {
                 let input = #read(#name, input)?;
                 ::core::result::Result::Ok(#body(#name, async move { #ident(&ctx, input).await }))
+            }
+        }
+    })
+}
+
+/// What makes a component one that agents can call.
+fn tool(function: &ItemFn, name: &str, input: &Type) -> syn::Result<TokenStream> {
+    let ident = &function.sig.ident;
+    let ReturnType::Type(_, result) = &function.sig.output else { return Ok(TokenStream::new()) };
+    let output = match &**result {
+        Type::Path(path) => path.path.segments.last().and_then(|last| match &last.arguments {
+            PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(output) => Some(output),
+                _ => None,
+            }),
+            _ => None,
+        }),
+        _ => None,
+    };
+    let Some(output) = output else {
+        let message = "a tool's result names what it gives: `Result<Output, Error>` or `AgentResult<Output>`";
+        return Err(syn::Error::new(result.span(), message));
+    };
+    Ok(quote! {
+        impl ::bivouac::Tool for #ident {
+            const NAME: &'static str = #name;
+            type Args = #input;
+            type Output = #output;
+
+            async fn call(
+                ctx: ::bivouac::Context,
+                args: Self::Args,
+            ) -> ::core::result::Result<Self::Output, ::bivouac::Error> {
+                ::core::result::Result::map_err(#ident(&ctx, args).await, ::core::convert::Into::into)
             }
         }
     })
@@ -266,7 +319,7 @@ impl Retries {
     }
 }
 
-fn set<T: syn::parse::Parse>(meta: &ParseNestedMeta<'_>, field: &mut Option<T>) -> syn::Result<()> {
+pub(crate) fn set<T: syn::parse::Parse>(meta: &ParseNestedMeta<'_>, field: &mut Option<T>) -> syn::Result<()> {
     if field.is_some() {
         return Err(meta.error("given twice"));
     }
@@ -294,7 +347,7 @@ fn thousandths(value: &LitFloat) -> syn::Result<u32> {
 }
 
 /// The first paragraph of a documentation, on one line.
-fn first_paragraph(attributes: &[Attribute]) -> Option<String> {
+pub(crate) fn first_paragraph(attributes: &[Attribute]) -> Option<String> {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
             Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),

@@ -1,12 +1,13 @@
-//! The attributes of the Bivouac SDK: `#[function]`, `#[workflow]` and `#[module]`.
+//! The attributes of the Bivouac SDK: `#[function]`, `#[workflow]`, `#[skill]`, `#[tool]` and `#[module]`.
 //!
 //! They are used through the crate `bivouac`, which their output refers to. They only check the form of what they stand
-//! on and add to it: the function itself stays as it was written and can be called.
+//! on and add to it: what they stand on stays as it was written.
 //!
-//! Where to go next: `component` for functions and workflows, `module` for a module's exports.
+//! Where to go next: `component` for functions, workflows and tools, `skill` for skills, `module` for a module's exports.
 
 mod component;
 mod module;
+mod skill;
 
 use proc_macro::TokenStream;
 
@@ -40,10 +41,49 @@ pub fn workflow(args: TokenStream, item: TokenStream) -> TokenStream {
     component::expand(component::Kind::Workflow, args.into(), item.into()).into()
 }
 
+/// Makes a *tool* of an `async fn`: a typed function that agents call with `ctx.tool::<name>(args)`.
+///
+/// It is written like a [`macro@function`], with the same arguments. What it takes has a JSON Schema (`schemars`), and a
+/// description is needed, because what calls a tool chooses it by these.
+///
+/// # Examples
+/// ```ignore
+/// /// Adds numbers.
+/// #[tool]
+/// async fn add(ctx: &Context, args: Sum) -> Result<i64, Error> { .. }
+/// ```
+#[proc_macro_attribute]
+pub fn tool(args: TokenStream, item: TokenStream) -> TokenStream {
+    component::expand(component::Kind::Tool, args.into(), item.into()).into()
+}
+
+/// Says what a type is as a *skill*: what an agent's card shows of it. What it does is its `SkillHandler`.
+///
+/// | argument | means | without it |
+/// |---|---|---|
+/// | `id = "..."` | its id within the agent: letters, digits, `_`, `-` | the type's name in snake case |
+/// | `name = "..."` | its name for a person | the type's name in words |
+/// | `description = "..."` | what it does, and when to use it | the first paragraph of its documentation; one of both is needed |
+/// | `tags = ["..."]` | words to find it by | none |
+/// | `examples = ["..."]` | requests that it can serve | none |
+/// | `input_modes = ["..."]`, `output_modes = ["..."]` | media types | the agent's |
+///
+/// # Examples
+/// ```ignore
+/// /// Plans a trip.
+/// #[skill(id = "plan", name = "Plan a trip", tags = ["travel"], examples = ["Three days in Lisbon"])]
+/// struct Plan;
+/// ```
+#[proc_macro_attribute]
+pub fn skill(args: TokenStream, item: TokenStream) -> TokenStream {
+    skill::expand(args.into(), item.into()).into()
+}
+
 /// Makes a `fn() -> Module` the module's description: adds the exports of a WASM module, and for native programs a
 /// function `guest` that gives the module as a `bivouac::ModuleGuest`.
 ///
-/// Exactly one function of a crate carries it.
+/// The function may as well return an `AgentDefinition` or a `Vec<AgentDefinition>`. Exactly one function of a crate
+/// carries it.
 ///
 /// # Examples
 /// ```ignore

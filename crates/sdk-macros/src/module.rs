@@ -1,8 +1,8 @@
 //! `#[module]`: checks the function's form and adds the exports of carrier `core/1`, and `guest` for native programs.
 
 use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{ItemFn, ReturnType, parse2, spanned::Spanned as _};
+use quote::{quote, quote_spanned};
+use syn::{ItemFn, ReturnType, Type, parse2, spanned::Spanned as _};
 
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let Ok(function) = parse2::<ItemFn>(item.clone()) else {
@@ -23,7 +23,10 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
 
 fn check(args: &TokenStream, function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
-    let expected = format!("a module's description looks like `pub fn {}() -> Module`", signature.ident);
+    let expected = format!(
+        "a module's description looks like `pub fn {}() -> Module` (or `-> AgentDefinition`, `-> Vec<AgentDefinition>`)",
+        signature.ident
+    );
     let error = |span, message: &str| Err(syn::Error::new(span, format!("{message}: {expected}")));
     if !args.is_empty() {
         return error(args.span(), "`#[bivouac::module]` takes no arguments");
@@ -43,23 +46,33 @@ fn check(args: &TokenStream, function: &ItemFn) -> syn::Result<()> {
     if matches!(signature.output, ReturnType::Default) {
         return error(signature.paren_token.span.close(), "the function does not return a `Module`");
     }
+    if let ReturnType::Type(_, output) = &signature.output
+        && let Type::ImplTrait(_) = &**output
+    {
+        return error(output.span(), "the function returns an `impl Trait`");
+    }
     Ok(())
 }
 
 fn exports(function: &ItemFn) -> TokenStream {
     let configure = &function.sig.ident;
     let visibility = &function.vis;
+    let module = quote_spanned! { function.sig.output.span() => ::bivouac::__private::module(#configure()) };
     quote! {
         /// The module as a guest that a host in the same program drives.
         #[cfg(not(target_arch = "wasm32"))]
         #[must_use]
         #visibility fn guest() -> ::bivouac::ModuleGuest {
-            #configure().into_guest()
+            #module.into_guest()
         }
 
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "the exports of a module pass buffers by address")]
         const _: () = {
+            fn module() -> ::bivouac::Module {
+                #module
+            }
+
             unsafe extern "C" {
                 fn __wasm_call_ctors();
             }
@@ -89,13 +102,13 @@ fn exports(function: &ItemFn) -> TokenStream {
 
             #[unsafe(no_mangle)]
             extern "C" fn bivouac_configure() -> u64 {
-                ::bivouac::abi::configure(#configure)
+                ::bivouac::abi::configure(module)
             }
 
             #[unsafe(no_mangle)]
             unsafe extern "C" fn bivouac_drive(buffer: *mut u8, len: usize) -> u64 {
                 // SAFETY: the host gives away what `bivouac_alloc` gave it.
-                unsafe { ::bivouac::abi::drive(buffer, len, #configure) }
+                unsafe { ::bivouac::abi::drive(buffer, len, module) }
             }
         };
     }

@@ -4,6 +4,7 @@ use crate::{error::Error, exec::core::Core};
 use bivouac_protocol::{
     Code, Json, RunId,
     frame::{Auth, LogLevel, Note},
+    manifest::ComponentRef,
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -69,6 +70,18 @@ impl Context {
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.core.start.metadata
+    }
+
+    /// What is run.
+    #[must_use]
+    pub fn component(&self) -> &ComponentRef {
+        &self.core.start.component
+    }
+
+    /// The session that the run belongs to - for an agent, A2A's context - or nothing.
+    #[must_use]
+    pub fn session_id(&self) -> &str {
+        self.metadata().get("session_id").map_or("", String::as_str)
     }
 
     /// Whether the run was accepted on a deployment whose module lists this change marker.

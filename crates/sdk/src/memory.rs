@@ -77,6 +77,31 @@ pub trait MemoryService: Send + Sync {
     /// # Errors
     /// Why it is not forgotten.
     async fn delete(&self, auth_ctx: &AuthContext, key: &str) -> AgentResult<()>;
+
+    /// Keeps a value under an idempotency key: a host that does not know whether a write arrived sends it again with the
+    /// same one. The default writes again, which does no harm but where somebody else wrote in between.
+    ///
+    /// # Errors
+    /// Why it is not kept.
+    async fn save_once(
+        &self,
+        auth_ctx: &AuthContext,
+        key: &str,
+        value: serde_json::Value,
+        idempotency_key: &str,
+    ) -> AgentResult<()> {
+        let _once = idempotency_key;
+        self.save_serialized(auth_ctx, key, value).await
+    }
+
+    /// Forgets a value under an idempotency key; see [`MemoryService::save_once`].
+    ///
+    /// # Errors
+    /// Why it is not forgotten.
+    async fn delete_once(&self, auth_ctx: &AuthContext, key: &str, idempotency_key: &str) -> AgentResult<()> {
+        let _once = idempotency_key;
+        self.delete(auth_ctx, key).await
+    }
 }
 
 /// Typed values over any [`MemoryService`].

@@ -1,20 +1,20 @@
 //! What a module offers and asks for.
 
-use crate::{context::Context, error::Error, exec::Boxed, guest::ModuleGuest};
+use crate::{agent::AgentDefinition, context::Context, error::Error, exec::Boxed, guest::ModuleGuest};
 use bivouac_protocol::{
     ABI_VERSION, Code, Json,
     frame::op_names,
-    manifest::{self, Capabilities, ComponentRef, Manifest},
+    manifest::{self, Capabilities, ComponentKind, ComponentRef, Manifest},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, sync::Arc};
 
 /// A component's body with its input read.
 pub type Body = Boxed<Result<Json, Error>>;
 
 /// Something that can be run: a function or a workflow. The attributes [`macro@crate::function`] and
 /// [`macro@crate::workflow`] implement it for a type named like the function they stand on.
-pub trait Component {
+pub trait Component: 'static {
     /// What the manifest says of it.
     fn describe() -> manifest::Component;
 
@@ -25,7 +25,20 @@ pub trait Component {
     fn start(ctx: Context, input: &Json) -> Result<Body, Error>;
 }
 
-type Start = fn(Context, &Json) -> Result<Body, Error>;
+pub(crate) type Start = Arc<dyn Fn(Context, &Json) -> Result<Body, Error> + Send + Sync>;
+
+/// A component as a module holds it.
+#[derive(Clone)]
+pub(crate) struct Offer {
+    pub(crate) described: manifest::Component,
+    pub(crate) start: Start,
+}
+
+impl Offer {
+    pub(crate) fn of<C: Component>() -> Self {
+        Self { described: C::describe(), start: Arc::new(C::start) }
+    }
+}
 
 /// What a module offers and asks for. What it asks for does nothing until the deployer grants it.
 ///
@@ -48,10 +61,10 @@ type Start = fn(Context, &Json) -> Result<Body, Error>;
 /// assert_eq!(manifest.components[0].name, "hello");
 /// assert_eq!(manifest.components[0].description.as_deref(), Some("Greets."));
 /// ```
-#[derive(Default)]
+#[derive(Clone, Default)]
 #[must_use = "a module is what `configure` returns"]
 pub struct Module {
-    components: Vec<(manifest::Component, Start)>,
+    offers: Vec<Offer>,
     capabilities: Capabilities,
     patches: Vec<String>,
 }
@@ -63,9 +76,41 @@ impl Module {
     }
 
     /// Offers a component.
+    ///
+    /// # Panics
+    /// Where the module offers one of this kind and name already.
     pub fn component<C: Component>(mut self) -> Self {
-        self.components.push((C::describe(), C::start));
+        self.offer(Offer::of::<C>());
         self
+    }
+
+    /// Offers an agent and its tools, and asks for what it asks for.
+    ///
+    /// # Panics
+    /// Where the module offers an agent of this id already.
+    pub fn agent(mut self, agent: AgentDefinition) -> Self {
+        let (offers, asked) = agent.into_parts();
+        for offer in offers {
+            // Two agents may use one tool.
+            let known =
+                |other: &Offer| other.described == offer.described && offer.described.kind == ComponentKind::Tool;
+            if !self.offers.iter().any(known) {
+                self.offer(offer);
+            }
+        }
+        let Capabilities { hosts, secrets, memory } = asked;
+        add_new(&mut self.capabilities.hosts, hosts);
+        add_new(&mut self.capabilities.secrets, secrets);
+        self.capabilities.memory |= memory;
+        self
+    }
+
+    fn offer(&mut self, offer: Offer) {
+        let manifest::Component { kind, name, .. } = &offer.described;
+        if self.offers.iter().any(|other| other.described.kind == *kind && other.described.name == *name) {
+            panic!("the module offers two {} of the name `{name}`: rename one of them", kind.plural());
+        }
+        self.offers.push(offer);
     }
 
     /// Asks for a host that `http` may speak to: `api.example.com`, `*.example.com`, `127.0.0.1:8080`, `localhost:*`.
@@ -98,7 +143,7 @@ impl Module {
         Manifest {
             abi: ABI_VERSION,
             sdk: concat!("bivouac-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
-            components: self.components.iter().map(|(component, _)| component.clone()).collect(),
+            components: self.offers.iter().map(|offer| offer.described.clone()).collect(),
             ops: self.ops().into_iter().map(str::to_owned).collect(),
             capabilities: self.capabilities.clone(),
             patches: self.patches.clone(),
@@ -113,7 +158,7 @@ impl Module {
 
     /// The operations that its components can ask for, which follow from what it asks to be granted.
     fn ops(&self) -> Vec<&'static str> {
-        let mut ops = vec![op_names::SLEEP];
+        let mut ops = vec![op_names::SLEEP, op_names::ASK];
         if !self.capabilities.hosts.is_empty() {
             ops.push(op_names::HTTP);
         }
@@ -129,18 +174,64 @@ impl Module {
     /// # Errors
     /// `COMPONENT_NOT_FOUND`, with the names of those that there are.
     pub(crate) fn find(&self, wanted: &ComponentRef) -> Result<Start, Error> {
-        let found = self
-            .components
-            .iter()
-            .find(|(component, _)| component.kind == wanted.kind && component.name == wanted.name);
-        found.map(|(_, start)| *start).ok_or_else(|| {
-            let names: Vec<_> =
-                self.components.iter().map(|(component, _)| format!("{}/{}", component.kind, component.name)).collect();
+        let described = || self.offers.iter().map(|offer| &offer.described);
+        let at = described().position(|component| component.kind == wanted.kind && component.name == wanted.name);
+        at.map(|at| Arc::clone(&self.offers[at].start)).ok_or_else(|| {
+            let names: Vec<_> = described().map(|component| format!("{}/{}", component.kind, component.name)).collect();
             Error::refused(
                 Code::COMPONENT_NOT_FOUND,
                 format!("the module offers no `{wanted}`; it offers: {}", names.join(", ")),
             )
         })
+    }
+}
+
+fn add_new(texts: &mut Vec<String>, more: Vec<String>) {
+    for text in more {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+}
+
+/// What `#[bivouac::module]` takes: a [`Module`], an [`AgentDefinition`] or a list of them.
+#[diagnostic::on_unimplemented(
+    message = "`#[bivouac::module]` cannot make a module of `{Self}`",
+    label = "this function's return type",
+    note = "return a `Module`, an `AgentDefinition` or a `Vec<AgentDefinition>`"
+)]
+pub trait IntoModule {
+    /// The module.
+    fn into_module(self) -> Module;
+}
+
+impl IntoModule for Module {
+    fn into_module(self) -> Self {
+        self
+    }
+}
+
+impl IntoModule for AgentDefinition {
+    fn into_module(self) -> Module {
+        Module::new().agent(self)
+    }
+}
+
+impl IntoModule for Vec<AgentDefinition> {
+    fn into_module(self) -> Module {
+        self.into_iter().fold(Module::new(), Module::agent)
+    }
+}
+
+impl From<AgentDefinition> for Module {
+    fn from(agent: AgentDefinition) -> Self {
+        agent.into_module()
+    }
+}
+
+impl From<Vec<AgentDefinition>> for Module {
+    fn from(agents: Vec<AgentDefinition>) -> Self {
+        agents.into_module()
     }
 }
 

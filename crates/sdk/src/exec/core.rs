@@ -125,7 +125,7 @@ impl Core {
                 current: Scope::root(),
                 fatal: None,
                 memo_steps,
-                effects: Effects::new(memo.timers),
+                effects: Effects::new(memo.timers, memo.answers),
                 out: Out::default(),
                 spawned: Vec::new(),
                 abandoned: false,

@@ -64,6 +64,8 @@ pub(crate) struct Effects {
     /// In the order in which they were asked for, which is that of their numbers.
     open: Vec<OpenEffect>,
     timers: Counts,
+    /// What questions of earlier attempts were answered with; a key is asked for once in an attempt.
+    answers: Vec<(EffectKey, Json)>,
     next: u32,
 }
 
@@ -87,12 +89,18 @@ impl OpenEffect {
 }
 
 impl Effects {
-    pub(crate) fn new(timers: Vec<(EffectKey, u64)>) -> Self {
+    pub(crate) fn new(timers: Vec<(EffectKey, u64)>, answers: Vec<(EffectKey, Json)>) -> Self {
         let mut due = Counts::new();
         for (key, due_ms) in timers {
             due.insert(key.as_str().into(), due_ms);
         }
-        Self { open: Vec::new(), timers: due, next: 0 }
+        Self { open: Vec::new(), timers: due, answers, next: 0 }
+    }
+
+    /// The answer that an earlier attempt's question of this key got.
+    fn take_answer(&mut self, key: &EffectKey) -> Option<Json> {
+        let at = self.answers.iter().position(|(answered, _)| answered == key)?;
+        Some(self.answers.swap_remove(at).1)
     }
 
     /// Takes a delivered outcome; one for a path that is not open is of no interest any more. Gives who is to be woken,
@@ -192,6 +200,7 @@ fn opening_name(op: &Op) -> &'static str {
         Op::MemorySave { .. } => names::MEMORY_SAVE,
         Op::MemoryDelete { .. } => names::MEMORY_DELETE,
         Op::Sleep { .. } => names::SLEEP,
+        Op::Ask(_) => names::ASK,
         Op::Unknown { .. } => "effect",
     }
 }
@@ -234,6 +243,14 @@ impl Core {
                     (false, Kind::Deadline) => Opened::Never,
                     (false, _) => Opened::Now(Resolved::new(Outcome::Err(cancelled()))),
                 };
+            }
+        }
+        if matches!(op, Op::Ask(_)) {
+            let known = state.effects.take_answer(&key).map(Outcome::Ok);
+            let over = state.cancel.is_some().then(|| Outcome::Err(cancelled()));
+            if let Some(outcome) = known.or(over) {
+                scope.close(item);
+                return Opened::Now(Resolved::new(outcome));
             }
         }
         let limits = &self.start.limits;

@@ -31,23 +31,32 @@
 //! assert!(report.elapsed() >= Duration::from_secs(3600));
 //! ```
 //!
+//! An agent is talked to: see [`Conversation`].
+//!
 //! Where to go next: [`Test`] for what can be arranged, [`Rule`] for scripted outcomes, [`Report`] for what can be asked
 //! afterwards.
 
+mod conversation;
 mod report;
 mod script;
 mod world;
 
+pub use conversation::{Conversation, Reply};
 pub use report::{Report, Sent};
 pub use script::{Rule, http, op};
 
-use crate::{Component, Module};
+use crate::{Component, Content, IntoModule, Module};
+use bivouac_a2a::{
+    Object,
+    types::{Message, Role},
+};
 use bivouac_protocol::{
     Json,
     frame::{CancelMode, Limits},
+    manifest::{self, ComponentKind},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// When a test's world begins, in milliseconds since the Unix epoch: the 1st of January 2026.
 pub const START_MS: u64 = 1_767_225_600_000;
@@ -56,9 +65,13 @@ pub const START_MS: u64 = 1_767_225_600_000;
 #[derive(Clone, Debug)]
 #[must_use = "nothing is driven before `run`"]
 pub struct Test {
-    module: fn() -> Module,
+    module: Described,
+    /// Which agent; nothing means the module's first component.
+    agent: Option<String>,
     input: Json,
+    message_metadata: BTreeMap<String, Json>,
     rules: Vec<Rule>,
+    answers: Vec<Json>,
     memory: BTreeMap<String, Json>,
     metadata: BTreeMap<String, String>,
     patches: Vec<String>,
@@ -70,12 +83,45 @@ pub struct Test {
     together: bool,
 }
 
+/// Makes the module; each guest has one of its own.
+#[derive(Clone)]
+struct Described(Arc<dyn Fn() -> Module + Send + Sync>);
+
+impl Described {
+    fn module(&self) -> Module {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.module().fmt(f)
+    }
+}
+
 impl Test {
     /// A run of this component with the input `null`.
     pub fn of<C: Component>() -> Self {
+        Self::new(|| Module::new().component::<C>(), None)
+    }
+
+    /// A task of the agent with this id, of what `configure` describes.
+    ///
+    /// # Panics
+    /// Where there is no such agent.
+    pub fn agent<M: IntoModule + 'static>(configure: fn() -> M, id: &str) -> Self {
+        let test = Self::new(move || configure().into_module(), Some(id.to_owned()));
+        test.component();
+        test
+    }
+
+    fn new(module: impl Fn() -> Module + Send + Sync + 'static, agent: Option<String>) -> Self {
         Self {
-            module: || Module::new().component::<C>(),
+            module: Described(Arc::new(module)),
+            agent,
             input: Json::null(),
+            message_metadata: BTreeMap::new(),
+            answers: Vec::new(),
             rules: Vec::new(),
             memory: BTreeMap::new(),
             metadata: BTreeMap::new(),
@@ -95,6 +141,43 @@ impl Test {
     /// Where the value cannot be written as JSON.
     pub fn input<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
         self.input = Json::of(input).expect("the test's input can be written as JSON");
+        self
+    }
+
+    /// The agent's first message.
+    pub fn message(mut self, content: impl Into<Content>) -> Self {
+        let message = user_message("message-1", &content.into(), &self.message_metadata);
+        self.input = Json::of(&message).expect("a message has text keys");
+        self
+    }
+
+    /// A member of the metadata of messages that are set from here on, such as `skill`.
+    ///
+    /// # Panics
+    /// Where the value cannot be written as JSON.
+    pub fn message_metadata<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+        let value = Json::of(value).expect("the test's value can be written as JSON");
+        self.message_metadata.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Answers the next question that no rule fits, as a message. A question without an answer stays open, and so does
+    /// the run.
+    pub fn answer(mut self, content: impl Into<Content>) -> Self {
+        let id = format!("message-{}", self.answers.len() + 2);
+        let message = user_message(&id, &content.into(), &BTreeMap::new());
+        let message = Json::of(&message).expect("a message has text keys");
+        self.answers.push(Object::of_members([("message", message)]).json().clone());
+        self
+    }
+
+    /// The same, as JSON, which is how the runs API answers.
+    ///
+    /// # Panics
+    /// Where the value cannot be written as JSON.
+    pub fn answer_json<T: Serialize + ?Sized>(mut self, answer: &T) -> Self {
+        let answer = Json::of(answer).expect("the test's answer can be written as JSON");
+        self.answers.push(Object::of_members([("answer", answer)]).json().clone());
         self
     }
 
@@ -168,11 +251,26 @@ impl Test {
     /// Where an effect fits no rule, where the component answers differently the second time, and where a run does not
     /// come to an end.
     pub fn run(self) -> Report {
-        let module = self.module;
+        let module = self.module.clone();
         let report = world::World::new(self).run();
-        report.check_replay(module);
+        report.check_replay(move || module.module());
         report
     }
+
+    /// What is run.
+    fn component(&self) -> manifest::Component {
+        let mut components = self.module.module().manifest().components;
+        let Some(id) = &self.agent else { return components.swap_remove(0) };
+        let at = components.iter().position(|one| one.kind == ComponentKind::Agent && one.name == *id);
+        let Some(at) = at else { panic!("there is no agent `{id}` in {:?}", self.module) };
+        components.swap_remove(at)
+    }
+}
+
+fn user_message(id: &str, content: &Content, metadata: &BTreeMap<String, Json>) -> Message {
+    let metadata = (!metadata.is_empty())
+        .then(|| Object::of_members(metadata.iter().map(|(name, value)| (name.as_str(), value.clone()))));
+    Message { message_id: id.to_owned(), role: Role::User, parts: content.to_a2a(), metadata, ..Message::default() }
 }
 
 fn duration_ms(duration: Duration) -> u64 {

@@ -1,12 +1,12 @@
 //! What happened in a test's run.
 
-use crate::{Error, Module};
+use crate::{Artifact, Content, Error, Module};
 use bivouac_protocol::{
     EffectKey, Guest as _, Json, Path, StepKey,
-    frame::{Effect, HttpRequest, InFrame, LogLevel, Note, Status, StepResult},
+    frame::{Effect, HttpRequest, InFrame, LogLevel, Note, Op, Question, Status, StepResult},
 };
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What happened in a run, all attempts together.
@@ -64,6 +64,15 @@ impl Sent {
         let body = self.request.body.as_ref().expect("the request has a body");
         serde_json::from_slice(body.as_bytes()).expect("the request's body is what its type says")
     }
+}
+
+/// What a task of an agent ends with.
+#[derive(Default, Deserialize)]
+struct TaskOutput {
+    #[serde(default)]
+    message: Option<Content>,
+    #[serde(default)]
+    artifacts: Vec<Artifact>,
 }
 
 impl Report {
@@ -173,6 +182,49 @@ impl Report {
         data.map(|data| data.parse().expect("the event's data is what its type says")).collect()
     }
 
+    /// The questions that were asked, in order.
+    #[must_use]
+    pub fn questions(&self) -> Vec<&Question> {
+        let questions = self.effects.iter().filter_map(|effect| match &effect.op {
+            Op::Ask(question) => Some(question),
+            _ => None,
+        });
+        questions.collect()
+    }
+
+    /// What clients were told of how far the run is, in order.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Content> {
+        let contents = self.notes.iter().filter_map(|note| match note {
+            Note::Progress { content } => Some(content),
+            _ => None,
+        });
+        contents.map(|content| content.parse().expect("the SDK writes content that can be read")).collect()
+    }
+
+    /// What an agent made: first what it sent while it worked, piece by piece, then what it ended with.
+    #[must_use]
+    pub fn artifacts(&self) -> Vec<Artifact> {
+        let sent = self.notes.iter().filter_map(|note| match note {
+            Note::Artifact { artifact, .. } => Some(artifact),
+            _ => None,
+        });
+        let mut artifacts: Vec<Artifact> =
+            sent.map(|artifact| artifact.parse().expect("the SDK writes artifacts that can be read")).collect();
+        artifacts.extend(self.task_output().artifacts);
+        artifacts
+    }
+
+    /// What an agent said at the end of its task; nothing where it said nothing or did not complete.
+    #[must_use]
+    pub fn message(&self) -> Option<Content> {
+        self.task_output().message
+    }
+
+    fn task_output(&self) -> TaskOutput {
+        self.output.as_ref().map(|output| output.parse().expect("this is an agent's task")).unwrap_or_default()
+    }
+
     /// The lines of the log, in order.
     #[must_use]
     pub fn log(&self) -> Vec<(LogLevel, &str)> {
@@ -210,9 +262,9 @@ impl Report {
     }
 
     /// Drives the same frames again, from another thread, and compares what comes out.
-    pub(super) fn check_replay(&self, module: fn() -> Module) {
+    pub(super) fn check_replay(&self, module: impl Fn() -> Module + Send + 'static) {
         let turns = self.turns.clone();
-        let replay = std::thread::spawn(move || replay(module, &turns)).join();
+        let replay = std::thread::spawn(move || replay(&module, &turns)).join();
         match replay {
             Ok(None) => {}
             Ok(Some(difference)) => panic!("{difference}"),
@@ -222,7 +274,7 @@ impl Report {
 }
 
 /// Where a second run differs from the first.
-fn replay(module: fn() -> Module, turns: &[Turn]) -> Option<String> {
+fn replay(module: &dyn Fn() -> Module, turns: &[Turn]) -> Option<String> {
     let mut guest = module().into_guest();
     for turn in turns {
         let frame = InFrame::decode(&turn.input).expect("the test wrote the frame");

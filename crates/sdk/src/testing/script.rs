@@ -48,7 +48,7 @@ impl Rule {
         Self { matcher, latency: Duration::ZERO, outcomes: Vec::new(), used: 0 }
     }
 
-    /// Fits operations on memory with this name only.
+    /// Fits operations on memory, or questions, with this name only.
     pub fn named(mut self, wanted: &str) -> Self {
         if let Matcher::Op { name, .. } = &mut self.matcher {
             *name = Some(wanted.to_owned());
@@ -117,7 +117,7 @@ impl Rule {
                 same && (method == "*" || request.method.eq_ignore_ascii_case(method))
             }
             (Matcher::Op { op: wanted, name }, op) => {
-                op.name() == wanted && name.as_ref().is_none_or(|name| memory_name(op) == Some(name))
+                op.name() == wanted && name.as_ref().is_none_or(|name| name_of(op) == Some(name))
             }
             (Matcher::Http { .. }, _) => false,
         }
@@ -140,10 +140,11 @@ impl Rule {
     }
 }
 
-fn memory_name(op: &Op) -> Option<&str> {
+fn name_of(op: &Op) -> Option<&str> {
     match op {
         Op::MemoryLoad { name } | Op::MemorySave { name, .. } | Op::MemoryDelete { name } => Some(name),
         Op::MemoryList { prefix } => Some(prefix),
+        Op::Ask(question) => question.name.as_deref(),
         _ => None,
     }
 }
@@ -153,6 +154,6 @@ pub(super) fn describe_op(op: &Op) -> String {
     match op {
         Op::Http(request) => format!("{} {}", request.method, request.url),
         Op::Sleep { ms, .. } => format!("{} for {ms} ms", op_names::SLEEP),
-        other => format!("{} {}", other.name(), memory_name(other).unwrap_or_default()),
+        other => format!("{} {}", other.name(), name_of(other).unwrap_or_default()),
     }
 }

@@ -28,6 +28,9 @@ pub(super) struct World {
     asked: u64,
     steps: BTreeMap<StepKey, StepResult>,
     timers: BTreeMap<EffectKey, u64>,
+    /// What is still to be answered with.
+    given: std::vec::IntoIter<Json>,
+    answers: BTreeMap<EffectKey, Json>,
     report: Report,
 }
 
@@ -50,6 +53,7 @@ impl World {
     pub(super) fn new(test: Test) -> Self {
         let memory = test.memory.clone();
         Self {
+            given: test.answers.clone().into_iter(),
             test,
             now_ms: START_MS,
             turn: 0,
@@ -58,6 +62,7 @@ impl World {
             asked: 0,
             steps: BTreeMap::new(),
             timers: BTreeMap::new(),
+            answers: BTreeMap::new(),
             report: Report::new(memory),
         }
     }
@@ -66,8 +71,8 @@ impl World {
         loop {
             self.attempt += 1;
             self.pending.clear();
-            let mut guest = (self.test.module)().into_guest();
-            let start = self.start(&guest);
+            let mut guest = self.test.module.module().into_guest();
+            let start = self.start();
             self.turn += 1;
             let mut frame = InFrame { start: Some(start), ..InFrame::new(self.turn, self.now_ms) };
             loop {
@@ -85,8 +90,8 @@ impl World {
         }
     }
 
-    fn start(&self, guest: &ModuleGuest) -> Start {
-        let component = guest.module().manifest().components.swap_remove(0);
+    fn start(&self) -> Start {
+        let component = self.test.component();
         Start {
             run_id: RunId::new(START_MS, 0, 1),
             generation: 0,
@@ -98,6 +103,7 @@ impl World {
             memo: Memo {
                 steps: self.steps.iter().map(|(key, result)| (key.clone(), result.clone())).collect(),
                 timers: self.timers.iter().map(|(key, due)| (key.clone(), *due)).collect(),
+                answers: self.answers.iter().map(|(key, answer)| (key.clone(), answer.clone())).collect(),
             },
             patches: self.test.patches.clone(),
             limits: self.test.limits,
@@ -106,7 +112,7 @@ impl World {
     }
 
     fn retries(&self) -> Option<Retries> {
-        (self.test.module)().manifest().components.swap_remove(0).flow_control.retries
+        self.test.component().flow_control.retries
     }
 
     fn turn(&mut self, guest: &mut ModuleGuest, frame: &InFrame) -> Next {
@@ -183,6 +189,9 @@ impl World {
         }
         if let Some(rule) = self.test.rules.iter_mut().find(|rule| rule.fits(op)) {
             let (outcome, latency) = rule.next();
+            if let (Op::Ask(_), Scripted::Outcome(Outcome::Ok(answer))) = (op, &outcome) {
+                self.answers.insert(key.clone(), answer.clone());
+            }
             return (outcome, self.now_ms + latency);
         }
         let memory = &mut self.report.memory;
@@ -204,6 +213,11 @@ impl World {
             Op::MemoryDelete { name } => {
                 memory.remove(name);
                 Json::null()
+            }
+            Op::Ask(_) => {
+                let Some(answer) = self.given.next() else { return (Scripted::Never, self.now_ms) };
+                self.answers.insert(key.clone(), answer.clone());
+                answer
             }
             other => panic!("{}", self.unscripted(other)),
         };

@@ -143,7 +143,7 @@ async fn remembers(ctx: &Context, _: ()) -> Result<(Option<u32>, Value), Error> 
     let typed = memory.load("count").await?;
     memory.save_serialized(ctx.auth(), "count", json!(2)).await?;
     let raw = memory.load_serialized(ctx.auth(), "count").await?;
-    let stranger = bivouac::AuthContext::default();
+    let stranger = AuthContext::default();
     let refused = memory.load_serialized(&stranger, "count").await.unwrap_err();
     assert_eq!(refused.code(), "MEMORY_NOT_GRANTED");
     Ok((typed, raw.unwrap_or_default()))

@@ -52,13 +52,13 @@ fn a_module_describes_its_components_and_what_it_asks_for() {
     assert_eq!((capabilities.hosts, capabilities.secrets), (vec!["a.example".to_owned()], vec!["S".to_owned()]));
     assert!(capabilities.memory);
     assert_eq!(manifest.patches, ["p"]);
-    let ops = ["sleep", "http", "memory.load", "memory.list", "memory.save", "memory.delete"];
+    let ops = ["sleep", "ask", "http", "memory.load", "memory.list", "memory.save", "memory.delete"];
     assert_eq!(manifest.ops, ops);
 }
 
 #[test]
 fn only_operations_that_can_be_granted_are_listed() {
-    assert_eq!(Module::new().manifest().ops, ["sleep"]);
+    assert_eq!(Module::new().manifest().ops, ["sleep", "ask"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The SDK through its public API: components on one side, frames on the other.
 #![expect(clippy::unwrap_used, reason = "what is not there fails the test")]
 
+mod agents;
+mod asks;
 mod attempts;
 mod cancel;
 mod driver;
@@ -11,4 +13,8 @@ mod limits;
 #[cfg(not(feature = "runtime"))]
 mod macros;
 mod scopes;
+mod seeds;
+#[cfg(feature = "standalone")]
+mod standalone;
 mod tasks;
+mod tools;

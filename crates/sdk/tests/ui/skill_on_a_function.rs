@@ -1,0 +1,6 @@
+use bivouac::prelude::*;
+
+#[skill(id = "greet", name = "Greet", description = "Greets.")]
+fn greet() {}
+
+fn main() {}
