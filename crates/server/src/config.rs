@@ -39,6 +39,15 @@ pub struct Config {
     pub run_wait_ms: u64,
     /// How long a shutdown waits for requests in flight, in milliseconds.
     pub shutdown_ms: u64,
+    /// The environment whose agents are found without a key. Default `default`.
+    pub public_environment: String,
+    /// Whether the cards of that environment's agents need no key.
+    pub public_cards: bool,
+    /// Where the server is reached from outside, such as `https://agents.example.com`: what cards name. Without it they
+    /// name the address that it listens on, in development the one that was asked.
+    pub public_origin: Option<String>,
+    /// The agent whose card lies at the root, where there are several.
+    pub default_agent: Option<String>,
     /// How logs are written: `text` or `json`.
     pub log_format: LogFormat,
 }
@@ -72,6 +81,10 @@ impl Default for Config {
             max_response: 4 << 20,
             run_wait_ms: 30_000,
             shutdown_ms: 10_000,
+            public_environment: "default".to_owned(),
+            public_cards: true,
+            public_origin: None,
+            default_agent: None,
             log_format: LogFormat::Text,
         }
     }

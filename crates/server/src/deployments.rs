@@ -1,6 +1,9 @@
 //! Deployments: a module or native code at an immutable ref, what it was granted, and how its guests are made.
 
-use crate::driver::{Driver, now};
+use crate::{
+    driver::{Driver, now},
+    effects::memory::{HostMemory, Keeper},
+};
 use bivouac_protocol::{
     ABI_VERSION, DeploymentId, Guest,
     key::Digest,
@@ -26,6 +29,15 @@ pub const CARRIER_NATIVE: &str = "native/1";
 /// How guests of native code are made.
 pub type Factory = Arc<dyn Fn() -> Box<dyn Guest> + Send + Sync>;
 
+/// Code of the server's own process.
+#[derive(Clone)]
+pub struct NativeCode {
+    /// How its guests are made.
+    pub factory: Factory,
+    /// Who keeps its memory, where that is not the server's store.
+    pub memory: Option<Arc<dyn HostMemory>>,
+}
+
 /// A deployment that is ready to execute.
 pub struct Deployment {
     /// What is stored of it.
@@ -43,7 +55,26 @@ pub enum Code {
     /// A module.
     Module(Module),
     /// Native code.
-    Native(Factory),
+    Native(NativeCode),
+}
+
+impl Deployment {
+    /// Who keeps its memory.
+    pub(crate) fn memory_keeper(&self) -> Keeper {
+        match &self.code {
+            _ if !self.grants.memory => Keeper::Nobody,
+            Code::Native(NativeCode { memory: Some(_), .. }) => Keeper::Program,
+            Code::Native(_) | Code::Module(_) => Keeper::Store,
+        }
+    }
+
+    /// The memory that its program keeps.
+    pub(crate) fn host_memory(&self) -> Option<&Arc<dyn HostMemory>> {
+        match &self.code {
+            Code::Native(native) => native.memory.as_ref(),
+            Code::Module(_) => None,
+        }
+    }
 }
 
 /// A deployment that is not there.
@@ -170,7 +201,7 @@ pub enum DeployError {
 pub struct Deployments {
     host: Host,
     blobs: Blobs,
-    natives: HashMap<DeploymentId, Factory>,
+    natives: HashMap<DeploymentId, NativeCode>,
     ready: RwLock<HashMap<DeploymentId, Arc<Deployment>>>,
     routes: RwLock<HashMap<(String, String), RouteRecord>>,
 }
@@ -183,9 +214,9 @@ impl Deployments {
     }
 
     /// Makes native code known, before anything runs.
-    pub fn add_native(&mut self, service: &str, version: &str, factory: Factory) -> DeploymentId {
+    pub fn add_native(&mut self, service: &str, version: &str, code: NativeCode) -> DeploymentId {
         let id = deployment_id(service, version);
-        self.natives.insert(id, factory);
+        self.natives.insert(id, code);
         id
     }
 
@@ -293,13 +324,13 @@ impl Deployments {
     /// Where the code was not made known: a bug of the caller's.
     pub async fn deploy_native(&self, driver: &Driver, new: NewDeployment) -> Result<Deployed, DeployError> {
         let id = deployment_id(&new.service, &new.immutable_ref);
-        let factory = self.natives.get(&id).cloned().expect("native code is made known before it is deployed");
-        let manifest = bivouac_wasm_host::manifest::read(&factory().configure())?;
+        let native = self.natives.get(&id).cloned().expect("native code is made known before it is deployed");
+        let manifest = bivouac_wasm_host::manifest::read(&(native.factory)().configure())?;
         check_grants(&manifest.capabilities, &new.grants)?;
         let name = Digest::of([new.service.as_bytes(), new.immutable_ref.as_bytes()]);
         let mut digest = [0; 32];
         digest[..16].copy_from_slice(&name.0);
-        self.install(driver, new, manifest, digest, 0, Code::Native(factory)).await
+        self.install(driver, new, manifest, digest, 0, Code::Native(native)).await
     }
 
     async fn install(

@@ -20,4 +20,5 @@ pub mod secrets;
 mod start;
 
 pub use config::Config;
+pub use effects::memory::HostMemory;
 pub use start::{Native, Server};

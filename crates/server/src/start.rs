@@ -2,12 +2,13 @@
 
 use crate::{
     config::Config,
-    deployments::{Deployments, Factory, NewDeployment},
+    deployments::{Deployments, Factory, NativeCode, NewDeployment},
     dispatch::{Voice, executor},
     driver::{Driver, Follow, shard_loop},
     effects::{
         address::{AddressRules, Network},
         http::HttpEffects,
+        memory::HostMemory,
     },
     http::{AppState, auth::Keys, router},
     metrics::Metrics,
@@ -43,6 +44,8 @@ pub struct Native {
     pub factory: Factory,
     /// What it is granted.
     pub grants: Capabilities,
+    /// Who keeps its memory, where that is not the server's store.
+    pub memory: Option<Arc<dyn HostMemory>>,
 }
 
 /// A running server.
@@ -62,18 +65,21 @@ impl Server {
     ///
     /// # Errors
     /// What kept it from starting, and what to do.
-    pub async fn start(config: Config, natives: Vec<Native>) -> Result<Self> {
+    pub async fn start(mut config: Config, natives: Vec<Native>) -> Result<Self> {
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("listening on {}: is another server running there? choose another with --listen", config.listen)
         })?;
         let address = listener.local_addr()?;
+        // Whoever needs the address needs the port that was given, too.
+        config.listen = address;
         let metrics = Arc::new(Metrics::default());
         let opened = open(&config)?;
         let secrets = Secrets::new(opened.master);
         let host = Host::new(host_config(&config)).context("setting up the WASM engine")?;
         let mut deployments = Deployments::new(host, opened.blobs);
         for native in &natives {
-            deployments.add_native(&native.service, &native.version, native.factory.clone());
+            let code = NativeCode { factory: native.factory.clone(), memory: native.memory.clone() };
+            deployments.add_native(&native.service, &native.version, code);
         }
         let deployments = Arc::new(deployments);
         let (inbox, receiver) = crossbeam_channel::unbounded();
@@ -109,7 +115,7 @@ impl Server {
         }
         let keys = Arc::new(Keys::load(&driver)?);
         let admin_key = if config.dev { None } else { keys.ensure_admin(&driver, DEFAULT_ENVIRONMENT).await? };
-        for environment in keys.environments() {
+        for environment in keys.environments().into_iter().chain([config.public_environment.clone()]) {
             deployments.read_routes(&driver, &environment)?;
         }
         let (stop, stopping) = watch::channel(false);

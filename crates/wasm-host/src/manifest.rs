@@ -7,7 +7,7 @@ use crate::error::ModuleError;
 use bivouac_protocol::{
     ABI_VERSION, Code, Json,
     frame::op_names,
-    manifest::{Component, Manifest, Retries},
+    manifest::{Agent, Component, ComponentKind, Manifest, Retries, Skill},
 };
 use std::collections::BTreeSet;
 
@@ -19,6 +19,12 @@ pub const MAX_SECRET_NAME_BYTES: usize = 128;
 pub const MAX_DESCRIPTION_BYTES: usize = 4 << 10;
 /// The largest schema, in bytes.
 pub const MAX_SCHEMA_BYTES: usize = 256 << 10;
+/// The most skills of one agent.
+pub const MAX_SKILLS: usize = 256;
+/// The most tags, examples or media types in one list of a skill or an agent.
+pub const MAX_WORDS: usize = 64;
+/// The longest id, name, tag, example, media type, version or URL in what an agent says of itself, in bytes.
+pub const MAX_WORD_BYTES: usize = 1_024;
 /// The most components in one module.
 pub const MAX_COMPONENTS: usize = 1_000;
 /// The most entries in each list of hosts, secrets and change markers.
@@ -125,8 +131,74 @@ fn component_faults(faults: &mut Vec<String>, component: &Component) {
             faults.push(format!("{called} has an {which} schema that {why}"));
         }
     }
+    match (&component.agent, component.kind) {
+        (Some(agent), ComponentKind::Agent) => {
+            faults.extend(agent_faults(agent).into_iter().map(|fault| format!("{called} {fault}")));
+        }
+        (None, ComponentKind::Agent) => faults.push(format!("{called} lacks what an agent says of itself, `agent`")),
+        (Some(_), _) => faults.push(format!("{called} has an `agent`, which only agents have")),
+        (None, _) => {}
+    }
     if let Some(retries) = &component.flow_control.retries {
         faults.extend(retries_faults(retries).into_iter().map(|fault| format!("{called} {fault}")));
+    }
+}
+
+fn agent_faults(agent: &Agent) -> Vec<String> {
+    let mut faults = Vec::new();
+    let provider = agent.provider.iter().flat_map(|provider| [&provider.organization, &provider.url]);
+    let urls = agent.documentation_url.iter().chain(&agent.icon_url);
+    for (what, word) in [("title", &agent.title), ("version", &agent.version)] {
+        if word.is_empty() {
+            faults.push(format!("has no {what}: give it one"));
+        }
+    }
+    if [&agent.title, &agent.version].into_iter().chain(provider).chain(urls).any(|word| word.len() > MAX_WORD_BYTES) {
+        faults.push(format!("says something of itself in more than {MAX_WORD_BYTES} bytes: shorten it"));
+    }
+    words_faults(&mut faults, "media types that it takes", &agent.input_modes);
+    words_faults(&mut faults, "media types that it gives", &agent.output_modes);
+    too_many(&mut faults, "skills", agent.skills.len(), MAX_SKILLS);
+    let mut ids = BTreeSet::new();
+    for skill in agent.skills.iter().take(MAX_SKILLS) {
+        skill_faults(&mut faults, skill);
+        if !ids.insert(skill.id.as_str()) {
+            faults.push(format!("has the skill {} twice: rename one", quoted(&skill.id)));
+        }
+    }
+    if !agent.extended && agent.skills.iter().any(|skill| skill.extended) {
+        faults.push("has a skill for its extended card, but declares none: set `extended`".to_owned());
+    }
+    faults
+}
+
+fn skill_faults(faults: &mut Vec<String>, skill: &Skill) {
+    let called = format!("the skill {}", quoted(&skill.id));
+    if skill.id.is_empty() || skill.name.is_empty() {
+        faults.push(format!("has {called} without an id or a name: give it both"));
+    }
+    if skill.id.len() > MAX_WORD_BYTES || skill.name.len() > MAX_WORD_BYTES {
+        faults.push(format!("has {called} with an id or a name longer than {MAX_WORD_BYTES} bytes"));
+    }
+    if skill.description.len() > MAX_DESCRIPTION_BYTES {
+        faults.push(format!("has {called} with a description longer than {MAX_DESCRIPTION_BYTES} bytes"));
+    }
+    for (what, list) in [
+        ("tags", &skill.tags),
+        ("examples", &skill.examples),
+        ("media types that it takes", &skill.input_modes),
+        ("media types that it gives", &skill.output_modes),
+    ] {
+        words_faults(faults, &format!("{what} of {called}"), list);
+    }
+}
+
+fn words_faults(faults: &mut Vec<String>, what: &str, words: &[String]) {
+    if words.len() > MAX_WORDS {
+        faults.push(format!("lists {} {what}: {MAX_WORDS} are allowed", words.len()));
+    }
+    if words.iter().any(|word| word.is_empty() || word.len() > MAX_WORD_BYTES) {
+        faults.push(format!("has among the {what} one that is empty or longer than {MAX_WORD_BYTES} bytes"));
     }
 }
 
@@ -282,6 +354,35 @@ mod tests {
             "a b.example",
         ] {
             assert!(host_pattern(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    fn faults_of(component: &str) -> Vec<String> {
+        let text = format!("{{\"abi\":1,\"components\":[{component}]}}");
+        faults(&serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn an_agent_says_what_it_is_and_nobody_else_does() {
+        let skill = r#"{"id":"plan","name":"Plan","description":"Plans."}"#;
+        let agent = |of_itself: &str| {
+            let skills = format!("{{\"title\":\"T\",\"version\":\"1\"{of_itself}}}");
+            faults_of(&format!("{{\"type\":\"agent\",\"name\":\"a\",\"agent\":{skills}}}"))
+        };
+        assert_eq!(agent(&format!(",\"skills\":[{skill}]")), [""; 0]);
+        assert_eq!(agent(""), [""; 0], "an agent may have no skill");
+        let extended = skill.replace("Plans.\"", "Plans.\",\"extended\":true");
+        for (faulty, why) in [
+            (agent(&format!(",\"skills\":[{skill},{skill}]")), "twice"),
+            (agent(&format!(",\"skills\":[{extended}]")), "extended card"),
+            (agent(&format!(",\"skills\":[{}]", skill.replace("plan", ""))), "without an id"),
+            (agent(&format!(",\"input_modes\":[{}]", vec!["\"a\""; MAX_WORDS + 1].join(","))), "64 are allowed"),
+            (agent(&format!(",\"icon_url\":\"{}\"", "u".repeat(MAX_WORD_BYTES + 1))), "shorten it"),
+            (faults_of(r#"{"type":"agent","name":"a"}"#), "lacks what an agent says"),
+            (faults_of(r#"{"type":"agent","name":"a","agent":{"title":"","version":"1"}}"#), "has no title"),
+            (faults_of(r#"{"type":"tool","name":"t","agent":{"title":"T","version":"1"}}"#), "only agents have"),
+        ] {
+            assert!(faulty.len() == 1 && faulty[0].contains(why), "{why}: {faulty:?}");
         }
     }
 

@@ -3,13 +3,13 @@
 use super::{Executors, ToExecutor, Voice, slice::Slice};
 use crate::{
     deployments::Deployments,
-    driver::now,
+    driver::{Said, now},
     effects::http::{Exchange, HttpEffects},
     metrics::Metrics,
     secrets::Secrets,
 };
-use bivouac_engine::{Fence, Timestamp};
-use bivouac_protocol::{Path, RunId};
+use bivouac_engine::{Fence, Input, Loss, Timestamp};
+use bivouac_protocol::{Path, RunId, frame::Outcome};
 use crossbeam_channel::{Receiver, Sender};
 use std::{collections::HashMap, io, sync::Arc, thread};
 use tokio::{runtime::Handle, task::AbortHandle};
@@ -39,9 +39,21 @@ impl Env {
 
     /// Performs an exchange on the runtime; its outcome comes back to this thread.
     pub(crate) fn spawn_http(&self, run: RunId, fence: Fence, path: Path, exchange: Exchange) -> AbortHandle {
-        let (http, inbox) = (self.http.clone(), self.inbox.clone());
+        let http = self.http.clone();
+        self.spawn(run, fence, path, async move { http.perform(exchange).await })
+    }
+
+    /// Performs an effect on the runtime; its outcome comes back to this thread.
+    pub(crate) fn spawn(
+        &self,
+        run: RunId,
+        fence: Fence,
+        path: Path,
+        effect: impl Future<Output = Outcome> + Send + 'static,
+    ) -> AbortHandle {
+        let inbox = self.inbox.clone();
         let task = self.runtime.spawn(async move {
-            let outcome = http.perform(exchange).await;
+            let outcome = effect.await;
             // A thread that has ended needs no outcome: the effect is asked for again in replay, under its key.
             let _ended = inbox.send(ToExecutor::Outcome { run, fence, path, outcome });
         });
@@ -120,6 +132,12 @@ impl Executor {
             ToExecutor::Drop { run, fence } => {
                 if self.slices.get(&run).is_some_and(|slice| slice.is(fence)) {
                     self.slices.remove(&run);
+                }
+            }
+            ToExecutor::Lose { run, fence } => {
+                if self.slices.get(&run).is_some_and(|slice| slice.is(fence)) {
+                    self.slices.remove(&run);
+                    self.env.voice.say(run, Said::Input(Input::Lost { fence, cause: Loss::Executor }));
                 }
             }
             ToExecutor::DropAll => self.slices.clear(),

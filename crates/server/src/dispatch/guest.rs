@@ -22,7 +22,7 @@ impl Running {
     pub fn new(deployment: &Deployment, nonce: [u8; 32], now_ms: u64) -> Result<Self, InstanceError> {
         match &deployment.code {
             Code::Module(module) => Ok(Self::Module(Box::new(module.instantiate(nonce, now_ms)?))),
-            Code::Native(factory) => Ok(Self::Native(Some(factory()))),
+            Code::Native(native) => Ok(Self::Native(Some((native.factory)()))),
         }
     }
 

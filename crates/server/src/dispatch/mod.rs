@@ -10,9 +10,9 @@ pub mod slice;
 pub mod translate;
 
 use crate::driver::{Driver, Said};
-use bivouac_engine::{Accepted, Fence, Resolution};
+use bivouac_engine::{Accepted, Fence};
 use bivouac_protocol::{
-    Code, ErrorInfo, Json, Path, RunId,
+    Path, RunId,
     frame::{CancelMode, Outcome},
 };
 use crossbeam_channel::Sender;
@@ -75,6 +75,13 @@ pub enum ToExecutor {
         /// The slice.
         fence: Fence,
     },
+    /// What the slice needs cannot be read: it is over, and tried again.
+    Lose {
+        /// The run.
+        run: RunId,
+        /// The slice.
+        fence: Fence,
+    },
     /// All slices are over.
     DropAll,
     /// The thread ends.
@@ -125,17 +132,6 @@ impl Executors {
 #[must_use]
 pub fn index(run: RunId, threads: usize) -> usize {
     run.to_u128() as usize % threads
-}
-
-/// The outcome of a wait or a write.
-pub(crate) fn resolved(resolution: Resolution) -> Outcome {
-    match resolution {
-        Resolution::Fired | Resolution::Written => Outcome::Ok(Json::null()),
-        // No operation of this revision waits for a signal, so none can be delivered.
-        Resolution::Signal { .. } => {
-            Outcome::Err(ErrorInfo::terminal(Code::OP_UNSUPPORTED, "this server does not deliver signals"))
-        }
-    }
 }
 
 /// How an executor speaks to the loop.

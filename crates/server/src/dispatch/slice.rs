@@ -121,8 +121,8 @@ impl Slice {
     }
 
     fn try_begin(env: &Env, run: RunId, fence: Fence, accepted: Option<Arc<Accepted>>) -> Result<Self, Setback> {
-        let History { accepted, memo, turns } = match accepted {
-            Some(accepted) => History { accepted, memo: Memo::default(), turns: Vec::new() },
+        let History { accepted, memo, before, turns } = match accepted {
+            Some(accepted) => History { accepted, memo: Memo::default(), before: None, turns: Vec::new() },
             None => history(env, run, fence.attempt)?,
         };
         let deployment = env.deployments.load(&env.voice.driver, accepted.deployment)?;
@@ -130,7 +130,9 @@ impl Slice {
             Setback::Paused(ErrorInfo::terminal(Code::STORAGE_FAILED, format!("the run's seed: {error}")))
         })?;
         let start = start_of(run, fence.attempt, &accepted, &memo, &seed)?;
-        let first = turns.first().map_or_else(now, |turn| turn.now);
+        // The turns and the clock of a run go on through its attempts.
+        let (last_turn, clock) = before.unwrap_or_default();
+        let first = turns.first().map_or_else(now, |turn| turn.now).max(clock);
         Metrics::count(&env.metrics.instances);
         let guest = Running::new(&deployment, nonce(&seed, fence.attempt), first.0)?;
         let mut slice = Self {
@@ -141,7 +143,7 @@ impl Slice {
             deployment,
             accepted,
             guest,
-            next_turn: 1,
+            next_turn: last_turn + 1,
             clock: first,
             start: Some(start),
             open: BTreeMap::new(),
@@ -200,7 +202,7 @@ impl Slice {
             Setback::Failed(ErrorInfo::terminal(Code::FRAME_INVALID, format!("the guest's frame: {error}")))
         })?;
         let log = self.guest.take_log();
-        let memory = self.deployment.grants.memory;
+        let memory = self.deployment.memory_keeper();
         translate(driven, out, log, &self.limits, &self.scope, memory).map_err(Setback::Failed)
     }
 
@@ -277,7 +279,7 @@ impl Slice {
     pub(crate) fn perform(&mut self, env: &Env, path: &Path) {
         let Some(open) = self.open.get_mut(path).filter(|open| open.task.is_none()) else { return };
         let refusal = match &open.op {
-            Op::Sleep { .. } => return,
+            Op::Sleep { .. } | Op::Ask(_) => return,
             Op::Http(request) => {
                 Metrics::count(&env.metrics.effects_performed);
                 let granted = &self.deployment.grants;
@@ -307,6 +309,13 @@ impl Slice {
                 Code::MEMORY_NOT_GRANTED,
                 "the deployment was not granted memory: let the module ask for it, and deploy with --grant memory",
             ),
+            op if let Some(memory) = self.deployment.host_memory() => {
+                Metrics::count(&env.metrics.effects_performed);
+                let key = open.key.idempotency_key(self.run);
+                let outcome = memory::perform(Arc::clone(memory), self.scope.clone(), op.clone(), key);
+                open.task = Some(env.spawn(self.run, self.fence, path.clone(), outcome));
+                return;
+            }
             Op::MemoryLoad { .. } | Op::MemoryList { .. } => {
                 Metrics::count(&env.metrics.effects_performed);
                 let said = Said::Memory {
@@ -346,25 +355,34 @@ impl Drop for Slice {
 struct History {
     accepted: Arc<Accepted>,
     memo: Memo,
+    /// The number and the time of the last turn of the attempts before.
+    before: Option<(u64, Timestamp)>,
     turns: Vec<Arc<Turn>>,
 }
 
 fn history(env: &Env, run: RunId, attempt: u32) -> Result<History, Setback> {
     let mut accepted = None;
     let mut memo = Memo::default();
-    let mut turns: Vec<Arc<Turn>> = Vec::new();
+    let mut before = None;
+    // What the attempt that is read took and was answered; an attempt inherits it when it starts.
+    let mut own: Vec<Event> = Vec::new();
     recover::each_event(&**env.voice.driver.reader(), run, 0, |event| match event {
         Event::Accepted(found) => accepted = Some(found),
-        Event::Turn(turn) => turns.push(turn),
+        Event::Turn(_) | Event::Answered { .. } => own.push(event),
         Event::AttemptStarted { attempt: started } if started <= attempt => {
-            for turn in turns.drain(..) {
-                memo.fold(&Event::Turn(turn));
+            for event in own.drain(..) {
+                if let Event::Turn(turn) = &event {
+                    before = Some((turn.n, turn.now));
+                }
+                memo.fold(&event);
             }
         }
         _ => {}
     })?;
+    let turn = |event| if let Event::Turn(turn) = event { Some(turn) } else { None };
+    let turns = own.into_iter().filter_map(turn).collect();
     let accepted = accepted.ok_or_else(|| StoreError::Corrupt(format!("{run} has no first event")))?;
-    Ok(History { accepted: Arc::new(*accepted), memo, turns })
+    Ok(History { accepted: Arc::new(*accepted), memo, before, turns })
 }
 
 fn start_of(run: RunId, attempt: u32, accepted: &Accepted, memo: &Memo, seed: &[u8]) -> Result<Start, Setback> {
@@ -381,6 +399,8 @@ fn start_of(run: RunId, attempt: u32, accepted: &Accepted, memo: &Memo, seed: &[
         };
         steps.push((key.clone(), result));
     }
+    let answers = memo.answers.iter().map(|(key, answer)| Ok((key.clone(), json(answer, "answer")?)));
+    let answers = answers.collect::<Result<_, Setback>>()?;
     let metadata = if accepted.metadata.is_empty() {
         BTreeMap::new()
     } else {
@@ -398,7 +418,7 @@ fn start_of(run: RunId, attempt: u32, accepted: &Accepted, memo: &Memo, seed: &[
             user: accepted.user.to_string(),
             tenant: accepted.tenant.to_string(),
         },
-        memo: FrameMemo { steps, timers: memo.timers.iter().map(|(key, due)| (key.clone(), due.0)).collect() },
+        memo: FrameMemo { steps, timers: memo.timers.iter().map(|(key, due)| (key.clone(), due.0)).collect(), answers },
         patches: accepted.patches.iter().map(ToString::to_string).collect(),
         limits: Limits::default(),
         seed: STANDARD.encode(seed),

@@ -1,6 +1,6 @@
 //! From a guest's frame to a turn of the journal: what the engine has to know, and what the guest must not do.
 
-use crate::effects::memory::{MAX_NAME, MAX_VALUE};
+use crate::effects::memory::{Keeper, MAX_NAME, MAX_VALUE};
 use bivouac_engine::{
     Effect, EffectKind, End, MemoryScope, MemoryWrite, Step, StepOutcome, Timestamp, Turn,
     event::{Delivery, Note},
@@ -15,6 +15,8 @@ use bytes::Bytes;
 pub const MAX_KEY: usize = 1_024;
 /// The most bytes of notes in one turn.
 pub const MAX_NOTE_BYTES: usize = 256 << 10;
+/// The most bytes of questions in one turn.
+pub const MAX_QUESTIONS_BYTES: usize = 256 << 10;
 
 /// What a drive was given.
 pub(crate) struct Driven {
@@ -46,7 +48,7 @@ pub(crate) fn translate(
     log: Vec<String>,
     limits: &Limits,
     scope: &MemoryScope,
-    memory_granted: bool,
+    memory: Keeper,
 ) -> Result<Translated, ErrorInfo> {
     check_limits(&out, limits)?;
     let notes = notes(&out, log, limits)?;
@@ -55,9 +57,14 @@ pub(crate) fn translate(
     let mut effects = Vec::with_capacity(out.effects.len());
     let mut ops = Vec::with_capacity(out.effects.len());
     for effect in out.effects {
-        let kind = kind_of(&effect.op, driven.now, memory_granted);
-        if kind == EffectKind::Write {
-            writes.push(write_of(&effect.op, scope)?);
+        let kind = kind_of(&effect.op, driven.now, memory);
+        if memory != Keeper::Nobody && matches!(effect.op, Op::MemorySave { .. } | Op::MemoryDelete { .. }) {
+            let write = write_of(&effect.op, scope)?;
+            match memory {
+                Keeper::Program if end.is_some() => return Err(unawaited(&write.name)),
+                Keeper::Program | Keeper::Nobody => {}
+                Keeper::Store => writes.push(write),
+            }
         }
         effects.push(Effect {
             path: effect.path.clone(),
@@ -93,12 +100,17 @@ pub(crate) fn translate(
     Ok(Translated { turn, end, writes, ops })
 }
 
-fn kind_of(op: &Op, now: Timestamp, memory_granted: bool) -> EffectKind {
+fn kind_of(op: &Op, now: Timestamp, memory: Keeper) -> EffectKind {
     match op {
         Op::Http(request) if matches!(request.method.as_str(), "GET" | "HEAD") => EffectKind::Safe,
         Op::Http(_) => EffectKind::Keyed,
-        Op::MemorySave { .. } | Op::MemoryDelete { .. } if memory_granted => EffectKind::Write,
+        Op::MemorySave { .. } | Op::MemoryDelete { .. } if memory == Keeper::Store => EffectKind::Write,
+        Op::MemorySave { .. } | Op::MemoryDelete { .. } if memory == Keeper::Program => EffectKind::Keyed,
         Op::Sleep { ms, until_ms } => EffectKind::Timer { due: until_ms.map_or_else(|| now.plus_ms(*ms), Timestamp) },
+        Op::Ask(question) => EffectKind::Question {
+            name: question.name.as_deref().map(Into::into),
+            question: Bytes::copy_from_slice(question.to_json().text().as_bytes()),
+        },
         // What is refused, and what is read, does nothing to the world.
         Op::MemoryLoad { .. }
         | Op::MemoryList { .. }
@@ -106,6 +118,16 @@ fn kind_of(op: &Op, now: Timestamp, memory_granted: bool) -> EffectKind {
         | Op::MemoryDelete { .. }
         | Op::Unknown { .. } => EffectKind::Safe,
     }
+}
+
+/// A write that would have to be performed after the run has ended.
+fn unawaited(name: &str) -> ErrorInfo {
+    ErrorInfo::terminal(
+        Code::EFFECT_AFTER_END,
+        format!(
+            "the component ends with a write of `{name}` under way; this program keeps memory by itself, so a write takes              place when its turn is on disk: await it"
+        ),
+    )
 }
 
 fn write_of(op: &Op, scope: &MemoryScope) -> Result<MemoryWrite, ErrorInfo> {
@@ -156,6 +178,7 @@ fn check_limits(out: &OutFrame, limits: &Limits) -> Result<(), ErrorInfo> {
             ),
         ));
     }
+    check_questions(out)?;
     for (key, result) in &out.steps {
         let size = result.as_ref().map_or_else(|error| error.message.len(), |value| value.text().len());
         if size > limits.step_bytes as usize {
@@ -167,6 +190,24 @@ fn check_limits(out: &OutFrame, limits: &Limits) -> Result<(), ErrorInfo> {
                 ),
             ));
         }
+    }
+    Ok(())
+}
+
+fn check_questions(out: &OutFrame) -> Result<(), ErrorInfo> {
+    let mut bytes = 0;
+    for effect in &out.effects {
+        let Op::Ask(question) = &effect.op else { continue };
+        if let Some(fault) = question.fault() {
+            return Err(ErrorInfo::terminal(Code::REQUEST_INVALID, fault));
+        }
+        bytes += question.to_json().text().len();
+    }
+    if bytes > MAX_QUESTIONS_BYTES {
+        return Err(ErrorInfo::terminal(
+            Code::REQUEST_INVALID,
+            format!("the questions of one turn have {bytes} bytes, {MAX_QUESTIONS_BYTES} are allowed: ask some later"),
+        ));
     }
     Ok(())
 }
@@ -187,10 +228,7 @@ fn notes(out: &OutFrame, log: Vec<String>, limits: &Limits) -> Result<Vec<Note>,
         .iter()
         .cloned()
         .chain(lines)
-        .map(|note| Note {
-            visible: !matches!(note, FrameNote::Log { .. }),
-            text: Bytes::copy_from_slice(note.to_json().text().as_bytes()),
-        })
+        .map(|note| Note { visible: note.is_visible(), text: Bytes::copy_from_slice(note.to_json().text().as_bytes()) })
         .collect();
     if notes.iter().map(|note| note.text.len()).sum::<usize>() > MAX_NOTE_BYTES {
         return Err(too_many());

@@ -1,12 +1,14 @@
 //! The driver: one loop per shard that decides, commits, and only then lets anything out.
 //!
-//! [`Driver`] is the handle that the rest of the server holds: it starts, cancels and follows runs. Behind it
+//! [`Driver`] is the handle that the rest of the server holds: it starts, answers, cancels and follows runs. Behind it
 //! [`shard_loop`] owns the shard's memory and the store's writer. What a handle returns is on disk.
 
+mod answer;
 mod follow;
 pub(crate) mod recover;
 pub mod shard_loop;
 
+pub use answer::{AnswerError, MAX_ANSWER, MAX_ANSWER_ID};
 pub use follow::{Follow, Progress};
 
 use crate::metrics::Metrics;
@@ -104,6 +106,15 @@ pub enum Message {
         grace_ms: u64,
         /// Who waits.
         reply: oneshot::Sender<Result<(), CancelError>>,
+    },
+    /// Answer a question of a run.
+    Answer {
+        /// The run.
+        id: RunId,
+        /// Which question, whose answer, and what it is.
+        input: Input,
+        /// Who waits.
+        reply: oneshot::Sender<Result<(), AnswerError>>,
     },
     /// Change what is not a run.
     Control {

@@ -4,14 +4,17 @@
 //! group commit without a timer. Nothing here decides what a run may do; the [`Shard`] does. A commit that fails discards
 //! the shard's memory and its slices, and goes on from what is on disk; a sync that fails ends the process.
 
-use super::{CancelError, Follow, Message, Said, StartError, Started, now, recover, start_error};
+use super::{AnswerError, CancelError, Follow, Message, Said, StartError, Started, now, recover, start_error};
 use crate::{
     dispatch::{Executors, ToExecutor},
     effects::memory,
     metrics::Metrics,
 };
-use bivouac_engine::{Accepted, Batch, Command, End, Input, Rejection, Shard, ShardLimits, Ticket};
-use bivouac_protocol::{RunId, frame::CancelMode};
+use bivouac_engine::{Accepted, Batch, Command, End, Event, Input, Rejection, Resolution, Shard, ShardLimits, Ticket};
+use bivouac_protocol::{
+    Code, ErrorInfo, Json, RunId,
+    frame::{CancelMode, Outcome},
+};
 use bivouac_store::{CommitError, Reader, Store, StoreError};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::{
@@ -58,6 +61,7 @@ pub(crate) struct ShardLoop {
 enum Waiting {
     Start(oneshot::Sender<Result<Started, StartError>>, Result<Started, StartError>),
     Cancel(oneshot::Sender<Result<(), CancelError>>, Result<(), CancelError>),
+    Answer(oneshot::Sender<Result<(), AnswerError>>, Result<(), AnswerError>),
 }
 
 impl ShardLoop {
@@ -122,6 +126,7 @@ impl ShardLoop {
         match message {
             Message::Start { id, accepted, reply } => self.start(id, accepted, reply),
             Message::Cancel { id, mode, reason, grace_ms, reply } => self.cancel(id, mode, &reason, grace_ms, reply),
+            Message::Answer { id, input, reply } => self.answer_question(id, input, reply),
             Message::Control { change, reply } => {
                 let result = self.parts.store.control(&change);
                 if matches!(result, Err(CommitError::SyncFailed(_))) {
@@ -196,6 +201,45 @@ impl ShardLoop {
                 let _gone = reply.send(Err(CancelError::Unknown(error.to_string())));
             }
         }
+    }
+
+    fn answer_question(&mut self, id: RunId, input: Input, reply: oneshot::Sender<Result<(), AnswerError>>) {
+        match self.fetch(id) {
+            Ok(true) => {
+                let answer = self.shard.handle(id, input, now()).map_err(AnswerError::from);
+                self.answer(id, Waiting::Answer(reply, answer));
+            }
+            Ok(false) => {
+                let _gone = reply.send(Err(AnswerError::NotFound));
+            }
+            Err(error) => {
+                let _gone = reply.send(Err(AnswerError::Unknown(error.to_string())));
+            }
+        }
+    }
+
+    /// The outcome of a wait or a write. An answer's lies in its event: in memory until it is on disk, then there.
+    fn outcome(&self, run: RunId, resolution: Resolution) -> Result<Outcome, String> {
+        let seq = match resolution {
+            Resolution::Fired | Resolution::Written => return Ok(Outcome::Ok(Json::null())),
+            // No operation of this revision waits for a signal, so none can be delivered.
+            Resolution::Signal { .. } => {
+                let message = "this server does not deliver signals";
+                return Ok(Outcome::Err(ErrorInfo::terminal(Code::OP_UNSUPPORTED, message)));
+            }
+            Resolution::Answered { seq } => seq,
+        };
+        let payload = match self.shard.uncommitted_payload(run, seq) {
+            Some(payload) => payload.clone(),
+            None => {
+                let stored = self.parts.reader.events(run, seq - 1, 1).map_err(|error| error.to_string())?;
+                match stored.into_iter().next().map(|stored| stored.event) {
+                    Some(Event::Answered { payload, .. }) => payload,
+                    _ => return Err(format!("event {seq} is not the answer that it should be")),
+                }
+            }
+        };
+        Json::parse_bytes(&payload).map(Outcome::Ok).map_err(|error| format!("the answer of event {seq}: {error}"))
     }
 
     /// Brings a run into memory; `false` where it does not exist.
@@ -331,6 +375,10 @@ impl ShardLoop {
                     let error = if full { CancelError::StorageFull } else { CancelError::Unknown(why.to_string()) };
                     let _gone = reply.send(Err(error));
                 }
+                Message::Answer { reply, .. } => {
+                    let error = if full { AnswerError::StorageFull } else { AnswerError::Unknown(why.to_string()) };
+                    let _gone = reply.send(Err(error));
+                }
                 Message::Control { reply, .. } => {
                     let error = if full { CommitError::Full } else { CommitError::Failed(why.to_string()) };
                     let _gone = reply.send(Err(error));
@@ -349,8 +397,14 @@ impl ShardLoop {
                     self.parts.executors.send(run, ToExecutor::Dispatch { run, fence, accepted });
                 }
                 Command::Deliver { run, fence, path, resolution } => {
-                    let outcome = crate::dispatch::resolved(resolution);
-                    self.parts.executors.send(run, ToExecutor::Outcome { run, fence, path, outcome });
+                    let message = match self.outcome(run, resolution) {
+                        Ok(outcome) => ToExecutor::Outcome { run, fence, path, outcome },
+                        Err(error) => {
+                            tracing::error!(run_id = %run, %path, %error, "what a wait came to cannot be read");
+                            ToExecutor::Lose { run, fence }
+                        }
+                    };
+                    self.parts.executors.send(run, message);
                 }
                 Command::Cancel { run, fence, mode } => {
                     self.parts.executors.send(run, ToExecutor::Cancel { run, fence, mode });
@@ -394,6 +448,9 @@ fn grant(waiting: Waiting) {
         Waiting::Cancel(reply, answer) => {
             let _gone = reply.send(answer);
         }
+        Waiting::Answer(reply, answer) => {
+            let _gone = reply.send(answer);
+        }
     }
 }
 
@@ -407,6 +464,10 @@ fn refuse(waiting: Waiting, error: &CommitError) {
         Waiting::Cancel(reply, _) => {
             let _gone =
                 reply.send(Err(if full { CancelError::StorageFull } else { CancelError::Unknown(error.to_string()) }));
+        }
+        Waiting::Answer(reply, _) => {
+            let _gone =
+                reply.send(Err(if full { AnswerError::StorageFull } else { AnswerError::Unknown(error.to_string()) }));
         }
     }
 }

@@ -122,11 +122,17 @@ impl HttpEffects {
         let granted = is_granted(&exchange.grants, target.host, target.port, target.default_port);
         let own_machine = self.rules.loopback && target.is_loopback();
         if !granted && !own_machine {
+            // As a module asks for it: without the port that is understood anyway.
+            let host = if target.port == target.default_port {
+                target.host.to_owned()
+            } else {
+                format!("{}:{}", target.host, target.port)
+            };
             return Err(ErrorInfo::terminal(
                 Code::HOST_NOT_GRANTED,
                 format!(
-                    "the deployment was not granted `{}:{}`: add it to the module's hosts and deploy with --grant host={}:{}",
-                    target.host, target.port, target.host, target.port
+                    "the deployment was not granted `{host}`: let the module ask for it with `.host(\"{host}\")`, and grant \
+                     it with --grant host={host} or under [grants] in bivouac.toml"
                 ),
             ));
         }

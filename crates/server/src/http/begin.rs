@@ -39,7 +39,7 @@ pub(crate) const MAX_IDENTITY: usize = 256;
 pub(crate) const MAX_METADATA: usize = 16 << 10;
 
 /// Under which name a session is kept in a run's metadata.
-pub(crate) const METADATA_SESSION: &str = "session_id";
+pub(crate) use bivouac_store::METADATA_SESSION;
 
 /// What comes with a start.
 pub(crate) type Metadata = BTreeMap<String, String>;
@@ -261,7 +261,11 @@ pub(crate) fn wait_limit(headers: &HeaderMap, default_ms: u64) -> Result<Duratio
 }
 
 /// A header that is a text of a limited length; an empty one is none.
-fn text_header<'a>(headers: &'a HeaderMap, name: &'static str, limit: usize) -> Result<Option<&'a str>, ApiError> {
+pub(crate) fn text_header<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+    limit: usize,
+) -> Result<Option<&'a str>, ApiError> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     match std::str::from_utf8(value.as_bytes()) {
         Ok("") => Ok(None),

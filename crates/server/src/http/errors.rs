@@ -5,8 +5,8 @@
 
 use crate::{
     deployments::{DeployError, LoadError},
-    driver::{CancelError, StartError},
-    http::{AboutRun, App, object::Object},
+    driver::{AnswerError, CancelError, StartError},
+    http::{AboutRun, App, answers, object::Object},
     secrets::SetError,
 };
 use axum::{
@@ -17,10 +17,13 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use bivouac_engine::Asked;
 use bivouac_protocol::{Code, RunId};
 use bivouac_store::{CommitError, StoreError, blobs::BlobError, envelope::EnvelopeError};
 use bivouac_wasm_host::ModuleError;
 
+/// How many of a run's open questions an error's text names.
+const MAX_NAMED: usize = 8;
 /// How long a client should wait before it asks an overloaded server again, in seconds.
 const RETRY_AFTER_S: u32 = 1;
 
@@ -36,12 +39,22 @@ struct Parts {
     run: Option<RunId>,
     run_status: Option<&'static str>,
     retry_after_s: Option<u32>,
+    /// The questions that are open, as a JSON array.
+    questions: Option<Vec<u8>>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Parts { status, code, message, run: None, run_status: None, retry_after_s: None }))
+        Self(Box::new(Parts {
+            status,
+            code,
+            message,
+            run: None,
+            run_status: None,
+            retry_after_s: None,
+            questions: None,
+        }))
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -98,6 +111,21 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
+
+    /// What happened, why, and what to do.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> &Code {
+        &self.0.code
+    }
+
+    /// In how many seconds to try again, where that helps.
+    pub(crate) fn retry_after_s(&self) -> Option<u32> {
+        self.0.retry_after_s
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -109,6 +137,9 @@ impl IntoResponse for ApiError {
             body.id("run_id", run);
         }
         body.maybe("status", error.run_status);
+        if let Some(questions) = &error.questions {
+            body.raw("questions", questions);
+        }
         let mut response =
             (error.status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.finish())
                 .into_response();
@@ -191,6 +222,53 @@ impl From<CancelError> for ApiError {
                 )
             }
             CancelError::ShuttingDown => shutting_down(),
+        }
+    }
+}
+
+impl From<AnswerError> for ApiError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::NotFound => Self::not_found("there is no such run"),
+            AnswerError::Finished => {
+                Self::conflict(Code::RUN_FINISHED, "the run has already ended: there is nothing to answer")
+            }
+            AnswerError::NothingAsked => Self::conflict(
+                Code::NOTHING_ASKED,
+                "the run asks nothing: look at what it waits for, and answer when it asks",
+            ),
+            AnswerError::WhichQuestion(open) => {
+                let called = |asked: &Asked| asked.name.as_deref().unwrap_or(asked.key.as_str()).to_owned();
+                let names: Vec<String> = open.iter().take(MAX_NAMED).map(called).collect();
+                let (count, are) = (open.len(), if open.len() == 1 { "question is" } else { "questions are" });
+                let more = if count > MAX_NAMED { ", ..." } else { "" };
+                let message = format!(
+                    "{count} {are} open and the answer names none of them: send it again with `question`, the name or \
+                     the key of one: {}{more}",
+                    names.join(", ")
+                );
+                let mut error = Self::conflict(Code::WHICH_QUESTION, message);
+                error.0.questions = Some(answers::list(&open));
+                error
+            }
+            AnswerError::AlreadyAnswered => Self::conflict(
+                Code::ALREADY_ANSWERED,
+                "the question was answered already, or the answer's id was used for another answer: the first one counts",
+            ),
+            AnswerError::TooLarge { what, bytes, limit } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                Code::BODY_TOO_LARGE,
+                format!("the answer's {what} has {bytes} bytes, {limit} are allowed: send less"),
+            ),
+            AnswerError::StorageFull => Self::storage_full(),
+            AnswerError::Unknown(why) => {
+                tracing::error!(error = %why, error.code = "STORAGE_FAILED", "whether an answer was recorded is not known");
+                Self::unavailable(
+                    Code::STORAGE_FAILED,
+                    "whether the answer was recorded is not known: send it again with the same id, which counts once",
+                )
+            }
+            AnswerError::ShuttingDown => shutting_down(),
         }
     }
 }

@@ -24,7 +24,7 @@ use bivouac_engine::{
 };
 use bivouac_protocol::{
     ErrorInfo, Json, RunId,
-    frame::{CancelMode, InFrame, Note, Outcome},
+    frame::{CancelMode, InFrame, Note, Outcome, Question},
 };
 use bivouac_store::{Reader, RunRecord, StoreError, StoredEvent};
 use bytes::Bytes;
@@ -38,7 +38,11 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 /// How many recorded events are read at once.
 const CHUNK: usize = 64;
 /// What an author's own event may not be called, because clients would take it for ours.
-const RESERVED: &[&str] = &["run.", "function.", "workflow.", "step.", "effect.", "attempt.", "signal."];
+const RESERVED: &[&str] = &["run.", "function.", "workflow.", "step.", "effect.", "attempt.", "signal.", "question."];
+/// Of these kinds of component only our own events are taken: their authors have events that begin so.
+const SHARED: &[&str] = &["agent.", "tool."];
+/// What ours are called after the kind.
+const LIFE: &[&str] = &["started", "paused", "resumed", "completed", "failed", "cancelled"];
 
 /// The last event that a reader has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub struct Item {
     pub event_type: Cow<'static, str>,
     /// About it, as JSON text.
     pub data: Bytes,
+    /// What clients of the runs API look for beside the data, as JSON text; empty for nothing.
+    pub metadata: Bytes,
     /// The step that it is about.
     pub step_key: Option<String>,
     /// The run's input, on the event that accepts it.
@@ -86,7 +92,14 @@ pub struct Item {
 
 impl Item {
     fn new(event_type: impl Into<Cow<'static, str>>, data: &mut Object) -> Self {
-        Self { event_type: event_type.into(), data: data.finish().into(), step_key: None, input: None, output: None }
+        Self {
+            event_type: event_type.into(),
+            data: data.finish().into(),
+            metadata: Bytes::new(),
+            step_key: None,
+            input: None,
+            output: None,
+        }
     }
 
     /// Whether no event follows.
@@ -104,7 +117,7 @@ impl Item {
             .put("event_type", &*self.event_type)
             .id("run_id", run)
             .raw("data", &self.data)
-            .raw("metadata", b"{}")
+            .raw("metadata", if self.metadata.is_empty() { b"{}" } else { &self.metadata })
             .put("step_key", &self.step_key)
             .raw("parent_event_id", b"null")
             .raw("correlation_id", b"null")
@@ -123,15 +136,15 @@ impl Item {
     }
 }
 
-/// What clients see of a recorded event; `kind` is the component's (`function`, `workflow`).
+/// What clients see of a recorded event; `kind` is the component's (`function`, `workflow`, `agent`), `before` the event
+/// recorded before it, which only [`Event::Parked`] needs.
 #[must_use]
-pub fn project(kind: &str, event: &Event) -> Vec<Item> {
+pub fn project(kind: &str, event: &Event, before: Option<&Event>) -> Vec<Item> {
     match event {
         Event::Accepted(accepted) => vec![queued(accepted)],
         Event::AttemptStarted { attempt } => vec![Item::new("attempt.started", Object::new().put("attempt", attempt))],
         Event::Turn(turn) => project_turn(kind, turn),
-        // Every wait that this host knows is for an instant.
-        Event::Parked => vec![Item::new(format!("{kind}.paused"), Object::new().put("reason", "timer"))],
+        Event::Parked => vec![paused(kind, before)],
         Event::Woken => vec![Item::new(format!("{kind}.resumed"), &mut Object::new())],
         Event::SliceLost { cause } => {
             let reason = match cause {
@@ -148,6 +161,10 @@ pub fn project(kind: &str, event: &Event) -> Vec<Item> {
             let mut data = Object::new();
             vec![Item::new("signal.received", data.put("name", &**name).put("id", &**id).raw("payload", payload))]
         }
+        Event::Answered { key, id, payload } => {
+            let mut data = Object::with_capacity(128 + payload.len());
+            vec![Item::new("question.answered", data.put("key", key).put("id", &**id).raw("outcome", payload))]
+        }
         Event::CancelRequested { mode, until, reason } => {
             let mut data = Object::new();
             data.put("mode", mode).put("reason", &**reason);
@@ -158,6 +175,29 @@ pub fn project(kind: &str, event: &Event) -> Vec<Item> {
         }
         Event::Ended(end) => project_end(kind, end),
     }
+}
+
+/// Why a run lets go of its guest: the turn before it says what it asked for last.
+fn paused(kind: &str, before: Option<&Event>) -> Item {
+    let effects = if let Some(Event::Turn(turn)) = before { &turn.effects[..] } else { &[] };
+    let asked = effects.iter().rev().find_map(|effect| match &effect.kind {
+        EffectKind::Question { name, question } => Some((&effect.key, name, question)),
+        _ => None,
+    });
+    let event_type = format!("{kind}.paused");
+    let Some((key, name, question)) = asked else {
+        return Item::new(event_type, Object::new().put("reason", "timer"));
+    };
+    let read: Option<Question> = serde_json::from_slice(question).ok();
+    let text = read.as_ref().map_or("", |question| &question.text);
+    let mut data = Object::with_capacity(128 + question.len());
+    data.put("reason", "question").put("key", key).maybe("name", name.as_deref()).raw("question", question);
+    let mut metadata = Object::new();
+    metadata.put("pause_reason", "user_input_required").put("question", text);
+    if let Some(question) = &read {
+        metadata.put("input_type", &question.input_type).put("options", &question.options);
+    }
+    Item { metadata: metadata.finish().into(), ..Item::new(event_type, &mut data) }
 }
 
 /// How many events [`project`] gives.
@@ -245,6 +285,9 @@ fn effect(effect: &Effect) -> Item {
         EffectKind::Signal { name } => {
             data.put("signal", &**name);
         }
+        EffectKind::Question { name, question } => {
+            data.maybe("name", name.as_deref()).raw("question", question);
+        }
     }
     Item::new("effect.started", &mut data)
 }
@@ -256,6 +299,7 @@ fn note(note: &RecordedNote) -> Item {
         Some(Note::Emit { name, data }) if is_own_type(&name) => Item {
             event_type: Cow::Owned(name),
             data: Bytes::copy_from_slice(data.text().as_bytes()),
+            metadata: Bytes::new(),
             step_key: None,
             input: None,
             output: None,
@@ -265,6 +309,14 @@ fn note(note: &RecordedNote) -> Item {
         }
         Some(Note::Log { level, message }) => {
             Item::new("log", Object::new().put("level", &level).put("message", &message))
+        }
+        Some(Note::Progress { content }) => {
+            Item::new("run.progress", Object::new().raw("content", content.text().as_bytes()))
+        }
+        Some(Note::Artifact { artifact, append, last_chunk }) => {
+            let mut data = Object::with_capacity(64 + artifact.text().len());
+            data.raw("artifact", artifact.text().as_bytes());
+            Item::new("run.artifact", data.put("append", &append).put("last_chunk", &last_chunk))
         }
         // A note of a newer build: its place in the numbering stays.
         _ => Item::new("note", &mut Object::new()),
@@ -278,6 +330,7 @@ fn is_own_type(name: &str) -> bool {
         && name.bytes().all(plain)
         && !matches!(name, "error" | "emit" | "log" | "note")
         && !RESERVED.iter().any(|prefix| name.starts_with(prefix))
+        && !SHARED.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|word| LIFE.contains(&word)))
 }
 
 fn project_end(kind: &str, end: &End) -> Vec<Item> {
@@ -336,12 +389,16 @@ pub(crate) fn walk(
     let (mut given, mut bytes) = (0, 0);
     // The event that was given last is read again: more may have come from it than fitted.
     let mut read = from.seq.saturating_sub(1);
+    let mut before: Option<Event> = None;
     loop {
         let chunk = reader.events(run, read, CHUNK)?;
         let full = chunk.len() == CHUNK;
         for stored in chunk {
             read = stored.seq;
-            for (item, place) in after(kind, &stored, *from) {
+            if stored.event == Event::Parked && before.is_none() && stored.seq > 1 {
+                before = reader.events(run, stored.seq - 2, 1)?.into_iter().next().map(|stored| stored.event);
+            }
+            for (item, place) in after(kind, &stored, before.as_ref(), *from) {
                 if given >= limit || bytes >= MAX_PAGE_BYTES {
                     return Ok(Walked { more: true, last: false });
                 }
@@ -354,6 +411,7 @@ pub(crate) fn walk(
                     return Ok(Walked { more: false, last: true });
                 }
             }
+            before = Some(stored.event);
         }
         if !full {
             return Ok(Walked { more: false, last: false });
@@ -362,12 +420,12 @@ pub(crate) fn walk(
 }
 
 /// The events of a recorded one that lie after `from`, with their places.
-fn after(kind: &str, stored: &StoredEvent, from: Position) -> Vec<(Item, Position)> {
+fn after(kind: &str, stored: &StoredEvent, before: Option<&Event>, from: Position) -> Vec<(Item, Position)> {
     let skip = if stored.seq == from.seq { from.index as usize + 1 } else { 0 };
     if stored.seq < from.seq {
         return Vec::new();
     }
-    let items = project(kind, &stored.event).into_iter().enumerate().skip(skip);
+    let items = project(kind, &stored.event, before).into_iter().enumerate().skip(skip);
     let places = (from.sequence + 1..).zip(items);
     places
         .map(|(sequence, (index, item))| {
@@ -449,7 +507,11 @@ pub(crate) async fn list(
 mod tests {
     use super::*;
     use bivouac_engine::event::Delivery;
-    use bivouac_protocol::{Code, DeploymentId, EffectKey, Path as EffectPath, StepKey, key::Digest};
+    use bivouac_protocol::{
+        Code, DeploymentId, EffectKey, Path as EffectPath, StepKey,
+        frame::{AnswerOption, InputType},
+        key::Digest,
+    };
 
     fn every_event() -> Vec<Event> {
         let error = ErrorInfo::retryable(Code::TIMEOUT, "too slow");
@@ -464,6 +526,11 @@ mod tests {
             Event::AttemptFailed { error: error.clone(), retry_at: Timestamp(1) },
             Event::Paused { error: error.clone() },
             Event::SignalReceived { name: "go".into(), id: "1".into(), payload: Bytes::from_static(b"{}") },
+            Event::Answered {
+                key: "0/x#1".into(),
+                id: "a1".into(),
+                payload: Bytes::from_static(b"{\"answer\":9007199254740993}"),
+            },
             Event::CancelRequested { mode: CancelMode::Grace, until: Timestamp(1), reason: "x".into() },
             Event::Ended(End::Completed { output: Bytes::from_static(b"1") }),
             Event::Ended(End::Failed { error }),
@@ -489,10 +556,8 @@ mod tests {
     }
 
     fn turn(n: u64) -> Turn {
-        let emit = |name: &str| {
-            let note = Note::Emit { name: name.to_owned(), data: Json::null() };
-            RecordedNote { visible: true, text: note.to_json().text().to_owned().into() }
-        };
+        let told = |note: &Note| RecordedNote { visible: true, text: note.to_json().text().to_owned().into() };
+        let emit = |name: &str| told(&Note::Emit { name: name.to_owned(), data: Json::null() });
         let effect = |path: &str, kind| Effect {
             path: EffectPath::from(path),
             key: EffectKey::from("0/x#1"),
@@ -506,14 +571,39 @@ mod tests {
             frame: frame(),
             delivered: ["1", "2"].map(|path| Delivery { path: path.into(), signal: None }).into(),
             cancel: None,
-            effects: vec![effect("3", EffectKind::Safe), effect("4", EffectKind::Timer { due: Timestamp(9) })],
+            effects: vec![effect("3", EffectKind::Safe), effect("4", EffectKind::Timer { due: Timestamp(9) }), asks()],
             steps: vec![Step { key: StepKey::from("a"), outcome: StepOutcome::Ok(Bytes::from_static(b"{}")) }],
             cancels: vec!["5".into()],
             notes: vec![
                 emit("mine"),
                 emit("run.failed"),
                 RecordedNote { visible: false, text: Bytes::from_static(b"?") },
+                told(&Note::Progress { content: Json::parse_text(r#"{"parts":[{"text":"half"}]}"#).unwrap() }),
+                told(&Note::Artifact {
+                    artifact: Json::parse_text(r#"{"artifactId":"a","parts":[]}"#).unwrap(),
+                    append: true,
+                    last_chunk: false,
+                }),
             ],
+        }
+    }
+
+    fn asks() -> Effect {
+        let question = Question {
+            input_type: InputType::Select,
+            options: vec![AnswerOption { id: "lake".into(), label: "At the lake".into() }],
+            name: Some("camp".into()),
+            ..Question::new("Which camp?")
+        };
+        Effect {
+            path: EffectPath::from("6"),
+            key: EffectKey::from("0/q#1"),
+            op: "ask".into(),
+            digest: Digest::default(),
+            kind: EffectKind::Question {
+                name: Some("camp".into()),
+                question: question.to_json().text().to_owned().into(),
+            },
         }
     }
 
@@ -526,13 +616,13 @@ mod tests {
     #[test]
     fn every_recorded_event_gives_as_many_events_as_are_counted() {
         for event in every_event() {
-            assert_eq!(project("function", &event).len(), count(&event), "{}", event.kind());
+            assert_eq!(project("function", &event, None).len(), count(&event), "{}", event.kind());
         }
     }
 
     #[test]
     fn every_event_is_json_in_any_place_and_shows_no_seed() {
-        for item in every_event().iter().flat_map(|event| project("function", event)) {
+        for item in every_event().iter().flat_map(|event| project("function", event, None)) {
             let json = item.json(RunId::from_u128(7), Timestamp(1), Position::default());
             let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
             assert_eq!(value["event_type"], &*item.event_type);
@@ -552,13 +642,36 @@ mod tests {
             "mine",
             "emit",
             "note",
+            "run.progress",
+            "run.artifact",
             "effect.cancelled",
+            "effect.started",
             "effect.started",
             "effect.started",
         ];
         assert_eq!(types(2), second);
         assert_eq!(types(1)[..2], ["run.started", "workflow.started"]);
         assert_eq!(types(1)[2..], second);
+    }
+
+    #[test]
+    fn a_pause_says_whether_a_person_is_asked() {
+        let turn = Event::Turn(std::sync::Arc::new(turn(2)));
+        let json = |before: Option<&Event>| -> serde_json::Value {
+            let items = project("workflow", &Event::Parked, before);
+            serde_json::from_slice(&items[0].json(RunId::from_u128(7), Timestamp(1), Position::default())).unwrap()
+        };
+        let asked = json(Some(&turn));
+        assert_eq!(asked["event_type"], "workflow.paused");
+        assert_eq!((&asked["data"]["reason"], &asked["data"]["name"]), (&"question".into(), &"camp".into()));
+        assert_eq!(asked["data"]["question"]["options"][0]["label"], "At the lake");
+        assert_eq!(asked["metadata"]["pause_reason"], "user_input_required");
+        assert_eq!(
+            (&asked["metadata"]["question"], &asked["metadata"]["input_type"]),
+            (&"Which camp?".into(), &"select".into())
+        );
+        let slept = json(Some(&Event::Woken));
+        assert_eq!((&slept["data"]["reason"], &slept["metadata"]), (&"timer".into(), &serde_json::json!({})));
     }
 
     #[test]
@@ -576,9 +689,19 @@ mod tests {
         for name in ["progress", "output.delta", "agent.thought", "a:b/c-d_e"] {
             assert!(is_own_type(name), "{name}");
         }
-        for name in
-            ["run.completed", "step.x", "workflow.started", "error", "log", "", "a b", "a\nevent: run.failed", "é"]
-        {
+        for name in [
+            "run.completed",
+            "step.x",
+            "workflow.started",
+            "agent.paused",
+            "question.x",
+            "error",
+            "log",
+            "",
+            "a b",
+            "a\nevent: run.failed",
+            "é",
+        ] {
             assert!(!is_own_type(name), "{name}");
         }
     }

@@ -8,7 +8,7 @@ use crate::http::{
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
@@ -16,10 +16,18 @@ use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
 /// What the help text of a counter says that goes up and down.
 const GAUGE_MARK: &str = "(now)";
 
+/// This release.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The header by which every answer names the release.
+pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("bivouac-version");
+/// What this release can do that an earlier one could not, for clients that need it.
+const CAPABILITIES: &[&str] = &["a2a", "questions"];
+
 /// `GET /health`
 pub(crate) async fn health() -> Response {
-    let body = concat!(r#"{"status":"ok","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
-    answer(StatusCode::OK, body.as_bytes().to_vec())
+    let mut object = Object::new();
+    object.put("status", "ok").put("version", VERSION).put("capabilities", CAPABILITIES);
+    answer(StatusCode::OK, object.finish())
 }
 
 /// `GET /ready`

@@ -5,6 +5,8 @@
 //! events). [`auth`] decides who speaks, `body` what is read, and `errors` is the one place that turns an error into
 //! a status. Nothing here is answered before it is on disk, and no payload or secret is ever logged.
 
+pub mod a2a;
+mod answers;
 pub mod auth;
 mod begin;
 mod body;
@@ -28,6 +30,7 @@ use crate::{config::Config, deployments::Deployments, driver::Driver, metrics::M
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
+    http::HeaderValue,
     middleware::Next,
     response::Response,
     routing::{delete, get, post, put},
@@ -112,6 +115,8 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/runs/{id}/events", get(events::list))
         .route("/v1/runs/{id}/stream", get(stream::follow))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/runs/{id}/answer", post(answers::answer))
+        .route("/v1/workflows/resume/{id}", post(answers::resume))
         .route("/api/deployments", post(deployments::create).get(deployments::list))
         .route("/api/deployments/{id}", get(deployments::show))
         .route("/api/routes", get(deployments::routes))
@@ -119,6 +124,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/secrets/{name}", put(secrets::set).delete(secrets::remove))
         .route("/api/keys", post(keys::create).get(keys::list))
         .route("/api/keys/{id}", delete(keys::revoke))
+        .merge(a2a::routes())
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -132,9 +138,17 @@ pub fn router(state: AppState) -> Router {
 #[derive(Clone, Copy)]
 pub(crate) struct AboutRun(pub(crate) RunId);
 
-/// Counts each request and writes its log line: no payload, no query, no header.
+/// Counts each request, and says in the answer which release this is, so that a client can tell what is unknown from what
+/// is unknown yet.
 async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     Metrics::count(&app.driver.metrics().api_requests);
+    let mut response = log(request, next).await;
+    response.headers_mut().insert(health::VERSION_HEADER, HeaderValue::from_static(health::VERSION));
+    response
+}
+
+/// Writes a request's log line: no payload, no query, no header.
+async fn log(request: Request, next: Next) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return next.run(request).await;
     }

@@ -8,7 +8,7 @@
 use crate::{
     driver::{DEFAULT_GRACE_MS, MAX_GRACE_MS, now},
     http::{
-        AboutRun, ApiError, App, Shared,
+        AboutRun, ApiError, App, Shared, answers,
         auth::{Caller, Scope},
         begin::{Begun, METADATA_SESSION, Metadata, begin, tenant, wait_limit},
         body,
@@ -93,7 +93,8 @@ pub(crate) fn find_run(app: &Shared, caller: &Caller, headers: &HeaderMap, id: &
     visible_run(app, caller, headers, id)
 }
 
-fn visible_run(app: &Shared, caller: &Caller, headers: &HeaderMap, id: &str) -> Result<RunRecord, ApiError> {
+/// A run of the caller's environment and tenant, whatever it may do with it.
+pub(crate) fn visible_run(app: &Shared, caller: &Caller, headers: &HeaderMap, id: &str) -> Result<RunRecord, ApiError> {
     let id: RunId = id.parse().map_err(|error| ApiError::not_found(format!("there is no such run: {error}")))?;
     let unknown = || {
         ApiError::not_found(format!("there is no run {id} in the environment {}", caller.environment())).about(id, None)
@@ -127,7 +128,7 @@ const fn end_status(end: &End) -> &'static str {
 }
 
 /// 200 completed, 500 failed or cancelled, 202 anything unfinished. Clients that do not get it derive it wrongly.
-fn status_code(status: &str) -> u16 {
+pub(crate) fn status_code(status: &str) -> u16 {
     match status {
         "completed" => 200,
         "failed" | "cancelled" => 500,
@@ -181,11 +182,24 @@ pub(crate) fn summary(run: &RunRecord) -> Object {
         let name = if run.status == Status::Completed { "completed_at" } else { "failed_at" };
         object.time(name, ended).put("duration_ms", &ended.0.saturating_sub(run.created.0));
     }
-    if let (Status::Waiting | Status::BackingOff, Some(wake)) = (run.status, run.wake) {
-        object.put("waits_for", if run.status == Status::Waiting { "timer" } else { "retry" });
-        object.time("waits_until", wake);
-    }
+    match (run.status, run.wake) {
+        (Status::Waiting, Some(wake)) => object.put("waits_for", "timer").time("waits_until", wake),
+        (Status::BackingOff, Some(wake)) => object.put("waits_for", "retry").time("waits_until", wake),
+        // What waits for no instant waits for a person.
+        (Status::Waiting, None) => object.put("waits_for", "question"),
+        _ => &mut object,
+    };
     object
+}
+
+/// A run, and the questions that it waits for.
+fn asking(app: &Shared, run: &RunRecord) -> Result<Object, ApiError> {
+    let mut object = summary(run);
+    let questions = answers::open(app, run)?;
+    if !questions.is_empty() {
+        object.raw("questions", &answers::list(&questions));
+    }
+    Ok(object)
 }
 
 /// `GET /v1/status/{id}`: how far a run is.
@@ -196,7 +210,7 @@ pub(crate) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let run = find_run(&app, &caller, &headers, &id?)?;
-    let mut object = summary(&run);
+    let mut object = asking(&app, &run)?;
     if let Some(end @ (End::Failed { .. } | End::Cancelled { .. })) = end_of(&app, &run)? {
         write_end(&mut object, &end);
     }
@@ -264,7 +278,7 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let run = find_run(&app, &caller, &headers, &id?)?;
-    let mut object = summary(&run);
+    let mut object = asking(&app, &run)?;
     let first = app.driver.reader().events(run.id, 0, 1)?.into_iter().next();
     if let Some(Event::Accepted(accepted)) = first.map(|stored| stored.event) {
         let metadata: Metadata = serde_json::from_slice(&accepted.metadata).unwrap_or_default();

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn an_event_is_its_id_its_name_and_one_line_of_data() {
         let end = Event::Ended(End::Completed { output: Bytes::from_static(b"{\n  \"a\": \"x\\n\"\r\n}") });
-        let items = events::project("function", &end);
+        let items = events::project("function", &end, None);
         let (mut piece, place) = (Vec::new(), Position { sequence: 3, seq: 2, index: 1 });
         let run = RunId::from_u128(0);
         write(&mut piece, &items[1], &items[1].json(run, Timestamp(0), place), place);

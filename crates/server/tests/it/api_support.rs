@@ -2,14 +2,16 @@
 
 use bivouac_protocol::{
     ABI_VERSION, Code, ErrorInfo, Guest, Json,
-    frame::{Effect, HttpRequest, InFrame, LogLevel, Note, Op, OutFrame, Outcome, Status, op_names},
-    manifest::{Capabilities, Component, ComponentKind, FlowControl, Manifest},
+    frame::{Effect, HttpRequest, InFrame, LogLevel, Note, Op, OutFrame, Outcome, Question, Status, op_names},
+    manifest::{Agent, Capabilities, Component, ComponentKind, FlowControl, Manifest, Retries, Skill},
 };
 use bivouac_server::{Config, Native, Server};
 use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     io::Write,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -59,9 +61,14 @@ impl Api {
 
     /// The same data under a new server.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(vec![script()]).await
+    }
+
+    /// The same data under a new server with this code.
+    pub(crate) async fn restart_with(self, natives: Vec<Native>) -> Self {
         let Self { server, key, client, config, data, .. } = self;
         server.shutdown().await.unwrap();
-        let server = Server::start(config.clone(), vec![script()]).await.unwrap();
+        let server = Server::start(config.clone(), natives).await.unwrap();
         assert_eq!(server.admin_key(), None, "an admin key is made once");
         let base = format!("http://{}", server.address());
         Self { server, key, base, client, config, data }
@@ -216,40 +223,55 @@ pub(crate) fn script() -> Native {
         version: "1".to_owned(),
         factory: Arc::new(|| Box::<Script>::default()),
         grants: Capabilities::default(),
+        memory: None,
     }
 }
 
 /// Components that do as they are told: `echo` gives its input back, `luckless` fails, `panics` panics, `calls` asks a
-/// host that is not granted, `talk` tells and waits in turn, `waits` waits for an hour.
+/// host that is not granted, `talk` tells and waits in turn, `waits` waits for an hour, `asks` asks what its input
+/// lists, all at once, and gives what it was answered; with `"fails":true` its first attempt fails with the answers.
 #[derive(Default)]
 struct Script {
     component: String,
     input: Json,
     turns: u32,
+    attempt: u32,
+    /// What was answered, by path: in this attempt, or before it.
+    answers: BTreeMap<String, Json>,
+    open: usize,
 }
 
 impl Guest for Script {
     fn configure(&self) -> Bytes {
-        serde_json::to_vec(&manifest(&[
+        let mut offered = manifest(&[
             ("function", "echo"),
             ("function", "luckless"),
             ("function", "panics"),
             ("function", "calls"),
             ("workflow", "talk"),
             ("workflow", "waits"),
-        ]))
-        .unwrap()
-        .into()
+            ("workflow", "resume"),
+            ("workflow", "asks"),
+        ]);
+        let retries = Retries { max_attempts: 2, initial_interval_ms: 1, ..Retries::default() };
+        offered.components.last_mut().unwrap().flow_control.retries = Some(retries);
+        serde_json::to_vec(&offered).unwrap().into()
     }
 
     fn drive(&mut self, frame: &[u8]) -> Bytes {
         let frame = InFrame::decode(frame).unwrap();
         if let Some(start) = &frame.start {
             (self.component, self.input) = (start.component.name.clone(), start.input.clone());
+            self.attempt = start.attempt;
+            let memo = start.memo.answers.iter();
+            self.answers.extend(
+                memo.map(|(key, answer)| (key.as_str().rsplit('#').next().unwrap().to_owned(), answer.clone())),
+            );
         }
         self.turns += 1;
         match self.component.as_str() {
-            "echo" => completed(self.input.clone()),
+            "echo" | "resume" => completed(self.input.clone()),
+            "asks" => self.asks(&frame),
             "luckless" => failed(ErrorInfo::terminal(Code::new("NO_LUCK"), "not today: try a horseshoe")),
             "panics" => panic!("as told"),
             "calls" => calls(&frame),
@@ -260,6 +282,42 @@ impl Guest for Script {
         }
         .encode()
     }
+}
+
+impl Script {
+    fn asks(&mut self, frame: &InFrame) -> OutFrame {
+        if frame.cancel.is_some() {
+            return OutFrame::new(Status::Cancelled);
+        }
+        let wanted: Asks = self.input.parse().unwrap();
+        let mut effects = Vec::new();
+        if frame.start.is_some() {
+            for (path, question) in (1..).zip(wanted.questions) {
+                if !self.answers.contains_key(&path.to_string()) {
+                    effects.push(effect(&path.to_string(), Op::Ask(question)));
+                }
+            }
+            self.open = effects.len();
+        }
+        for (path, outcome) in &frame.deliver {
+            let Outcome::Ok(answer) = outcome else { panic!("an answer is no error") };
+            self.answers.insert(path.to_string(), answer.clone());
+            self.open -= 1;
+        }
+        match self.open {
+            0 if wanted.fails && self.attempt == 1 => failed(ErrorInfo::retryable(Code::new("NO_LUCK"), "once more")),
+            0 => completed(Json::of(&json!({ "attempt": self.attempt, "answers": self.answers })).unwrap()),
+            _ => OutFrame { effects, ..OutFrame::new(Status::Running) },
+        }
+    }
+}
+
+/// The input of `asks`.
+#[derive(Deserialize)]
+struct Asks {
+    questions: Vec<Question>,
+    #[serde(default)]
+    fails: bool,
 }
 
 fn completed(output: Json) -> OutFrame {
@@ -330,6 +388,12 @@ pub(crate) fn manifest(components: &[(&str, &str)]) -> Manifest {
         input_schema: None,
         output_schema: None,
         flow_control: FlowControl::default(),
+        agent: (*kind == "agent").then(|| Agent {
+            title: (*name).to_owned(),
+            version: "1".to_owned(),
+            skills: vec![Skill { id: "x".to_owned(), name: "x".to_owned(), ..Skill::default() }],
+            ..Agent::default()
+        }),
     };
     Manifest {
         abi: ABI_VERSION,

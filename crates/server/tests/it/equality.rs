@@ -9,7 +9,8 @@ use bivouac_engine::{Event, Timestamp};
 use bivouac_protocol::{
     EffectKey, ErrorInfo, Guest, Json, Path, RunId, StepKey,
     frame::{
-        Auth, Body, CancelMode, HttpResponse, InFrame, Limits, Memo, Op, OutFrame, Outcome, Start, Status, StepResult,
+        Auth, Body, CancelMode, HttpResponse, InFrame, InputType, Limits, Memo, Op, OutFrame, Outcome, Question, Start,
+        Status, StepResult,
     },
     manifest::{ComponentKind, ComponentRef},
 };
@@ -22,6 +23,8 @@ use std::collections::BTreeMap;
 const PROGRAMS: u64 = 200;
 /// How many of them go through real servers.
 const SERVED: usize = 20;
+/// How many programs ask.
+const ASKING: u64 = 100;
 const NONCE: [u8; 32] = [7; 32];
 const MAX_ATTEMPTS: u32 = 5;
 const MAX_TURNS: u64 = 2_000;
@@ -70,6 +73,71 @@ fn two_hundred_programs_are_equal_in_both() {
 }
 
 #[test]
+fn a_hundred_programs_that_ask_are_equal_in_both() {
+    let pair = Pair::of("programs", || Box::new(programs::guest()));
+    let mut seen = Seen::default();
+    for seed in 0..ASKING {
+        let input: Value = programs::generate_asking(seed, "http://127.0.0.1:9").parse().unwrap();
+        seen.add(&pair.play(ComponentKind::Workflow, "program", &input, seed));
+    }
+    println!("programs that ask: {seen:?}");
+    assert!(seen.completed > 20 && seen.questions > 200 && seen.replays > 20 && seen.cancels > 5, "{seen:?}");
+    assert!(u64::from(seen.attempts) > ASKING, "{seen:?}");
+}
+
+#[test]
+fn a_program_that_asks_leaves_equal_journals_in_two_servers() {
+    let natively = Local::start(vec![native("programs", programs::guest)]);
+    let as_module = Local::start(Vec::new());
+    as_module.deploy("programs", &["memory", "host=127.0.0.1:*", "host=localhost:*"]);
+    let ask = |text: &str, kind: &str| json!({ "ask": { "text": text, "kind": kind } });
+    let input = json!({
+        "service": "http://127.0.0.1:9",
+        "body": [
+            ask("Where?", "text"),
+            { "step": { "name": "choose", "body": [ask("Which?", "select")] } },
+            { "fail": { "code": "TRY_AGAIN", "retryable": true, "up_to_attempt": 1 } },
+            ask("Where?", "text"),
+            ask("Go on?", "approval"),
+        ],
+    });
+    // The approval is answered with what is none first, and asked again.
+    let answers = [json!("the lake"), json!("peak"), json!("the peak"), json!("perhaps"), json!(true)];
+    let journals = [&natively, &as_module].map(|local| {
+        let answer = local.api().submit("workflows/program", &[], &input).unwrap();
+        let run = answer.json()["run_id"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_owned();
+        for (answer, number) in answers.iter().zip(1..) {
+            wait_for_question(local, &run, number);
+            let body = json!({ "answer": answer, "id": format!("a{number}") }).to_string();
+            let told = local.api().post(&format!("/v1/runs/{run}/answer"), &[], body.as_bytes()).unwrap();
+            assert_eq!(told.status, 200, "{}", told.text());
+        }
+        let result = local.api().result(&run, SOON).unwrap();
+        assert_eq!(result["output"], json!(["the lake", ["peak"], "passed", "the peak", true]));
+        events_of(local, &run)
+    });
+    assert_eq!(journals[0], journals[1]);
+    let asked = |events: &[Value]| events.iter().filter(|event| event.to_string().contains("Answered")).count();
+    assert_eq!(asked(&journals[0]), answers.len(), "{:?}", journals[0]);
+}
+
+/// Waits until a run has asked so often, and waits for the answer.
+fn wait_for_question(local: &Local, run: &str, number: usize) {
+    let driver = local.server().driver();
+    let mut bell = driver.follow(run.parse().unwrap());
+    loop {
+        let events = driver.reader().events(run.parse().unwrap(), 0, 10_000).unwrap();
+        let questions =
+            events.iter().filter_map(|stored| if let Event::Turn(turn) = &stored.event { Some(turn) } else { None });
+        let asked = questions.flat_map(|turn| &turn.effects).filter(|effect| &*effect.op == "ask").count();
+        if asked >= number && driver.status(run.parse().unwrap()).unwrap() == Some(bivouac_engine::Status::Waiting) {
+            return;
+        }
+        local.runtime().block_on(bell.changed()).unwrap();
+    }
+}
+
+#[test]
 fn twenty_programs_leave_equal_journals_in_two_servers() {
     let shop = Shop::start().unwrap();
     shop.refuse("/status/409");
@@ -103,10 +171,17 @@ fn journal_of(local: &Local, input: &Value) -> Vec<Value> {
     let answer = local.api().submit("workflows/program", &[], input).unwrap();
     let run = answer.json()["run_id"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_owned();
     local.api().result(&run, SOON).unwrap();
+    events_of(local, &run)
+}
+
+/// The journal of a run that has ended, without what no two runs have in common.
+fn events_of(local: &Local, run: &str) -> Vec<Value> {
     let id: RunId = run.parse().unwrap();
     let stored = local.server().driver().reader().events(id, 0, 10_000).unwrap();
     assert!(stored.iter().zip(1..).all(|(event, seq)| event.seq == seq));
-    stored.into_iter().map(|stored| without_times(stored.event)).collect()
+    // Whether a run parks for a short sleep depends on how fast the machine is.
+    let timing = |event: &Event| matches!(event, Event::Parked | Event::Woken);
+    stored.into_iter().map(|stored| stored.event).filter(|event| !timing(event)).map(without_times).collect()
 }
 
 fn without_times(event: Event) -> Value {
@@ -169,6 +244,7 @@ struct Played {
     attempts: u32,
     effects: u64,
     replays: u32,
+    questions: u32,
     cancelled: bool,
 }
 
@@ -183,6 +259,7 @@ struct Seen {
     attempts: u32,
     effects: u64,
     replays: u32,
+    questions: u32,
     cancels: u32,
 }
 
@@ -198,6 +275,7 @@ impl Seen {
         self.attempts += played.attempts;
         self.effects += played.effects;
         self.replays += played.replays;
+        self.questions += played.questions;
         self.cancels += u32::from(played.cancelled);
     }
 }
@@ -223,7 +301,15 @@ impl Pair {
             now: 1_700_000_000_000,
             memo: Carried::default(),
             cancel: None,
-            played: Played { status: Status::Running, turns: 0, attempts: 0, effects: 0, replays: 0, cancelled: false },
+            played: Played {
+                status: Status::Running,
+                turns: 0,
+                attempts: 0,
+                effects: 0,
+                replays: 0,
+                questions: 0,
+                cancelled: false,
+            },
         };
         // One run in eight is cancelled, some turns after its start.
         play.cancel = (play.dice.below(8) == 0).then(|| 1 + play.dice.below(6));
@@ -237,6 +323,7 @@ impl Pair {
 struct Carried {
     steps: BTreeMap<StepKey, StepResult>,
     timers: BTreeMap<EffectKey, u64>,
+    answers: BTreeMap<EffectKey, Json>,
 }
 
 /// A run on its way.
@@ -257,6 +344,7 @@ struct Play<'a> {
 /// An open effect of an attempt.
 struct Open {
     path: Path,
+    key: EffectKey,
     op: Op,
     due: Option<u64>,
 }
@@ -298,7 +386,12 @@ impl Play<'_> {
             for effect in &out.effects {
                 self.played.effects += 1;
                 let due = self.due(&effect.key, &effect.op);
-                open.push(Open { path: effect.path.clone(), op: effect.op.clone(), due });
+                if let Op::Ask(_) = &effect.op {
+                    self.played.questions += 1;
+                    let asked_before = self.memo.answers.contains_key(&effect.key);
+                    assert!(!asked_before, "seed {}: {} was answered, and is asked again", self.seed, effect.key);
+                }
+                open.push(Open { path: effect.path.clone(), key: effect.key.clone(), op: effect.op.clone(), due });
             }
             if out.status != Status::Running {
                 return out;
@@ -357,7 +450,11 @@ impl Play<'_> {
             let index = usize::try_from(self.dice.below(open.len() as u64)).unwrap();
             let open = open.swap_remove(index);
             self.now = self.now.max(open.due.unwrap_or(0));
-            deliver.push((open.path.clone(), self.outcome(&open.op)));
+            let outcome = self.outcome(&open.op);
+            if let (Op::Ask(_), Outcome::Ok(answer)) = (&open.op, &outcome) {
+                self.memo.answers.insert(open.key.clone(), answer.clone());
+            }
+            deliver.push((open.path.clone(), outcome));
         }
         let mut frame = InFrame::new(self.turn + 1, self.now);
         frame.deliver = deliver;
@@ -381,8 +478,24 @@ impl Play<'_> {
             Op::Http(request) => self.exchange(&request.url),
             Op::MemoryLoad { name } if self.dice.below(2) == 0 => Outcome::Ok(Json::of(name).unwrap()),
             Op::MemoryList { prefix } => Outcome::Ok(Json::of(&[prefix, "b"]).unwrap()),
+            Op::Ask(question) => Outcome::Ok(self.answer(question)),
             _ => Outcome::Ok(Json::null()),
         }
+    }
+
+    /// An answer, as the runs API or A2A gives it; one in three does not fit.
+    fn answer(&mut self, question: &Question) -> Json {
+        let words = match (self.dice.below(3), question.input_type) {
+            (0, _) => json!([{ "unfit": self.dice.below(9) }]),
+            (_, InputType::Approval) => json!(self.dice.below(2) == 0),
+            (_, InputType::Select) => json!(programs::OPTIONS[0].0),
+            (_, InputType::Multiselect) => json!([programs::OPTIONS[1].0]),
+            _ => json!("größe \u{1f30d}"),
+        };
+        let part = if let Some(text) = words.as_str() { json!({ "text": text }) } else { json!({ "data": words }) };
+        let message = json!({ "messageId": "m", "role": "ROLE_USER", "parts": [part] });
+        let outcome = if self.dice.below(2) == 0 { json!({ "answer": words }) } else { json!({ "message": message }) };
+        Json::of(&outcome).unwrap()
     }
 
     fn exchange(&mut self, url: &str) -> Outcome {
@@ -414,6 +527,7 @@ impl Play<'_> {
             memo: Memo {
                 steps: self.memo.steps.iter().map(|(key, result)| (key.clone(), result.clone())).collect(),
                 timers: self.memo.timers.iter().map(|(key, due)| (key.clone(), *due)).collect(),
+                answers: self.memo.answers.iter().map(|(key, answer)| (key.clone(), answer.clone())).collect(),
             },
             patches: vec!["patched-program".to_owned()],
             limits: Limits::default(),

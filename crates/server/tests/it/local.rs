@@ -62,6 +62,11 @@ impl Local {
         self.server.as_ref().expect("the server is there until the test ends")
     }
 
+    /// Where the server is executed.
+    pub(crate) const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// A counter.
     pub(crate) fn count(&self, counter: fn(&Metrics) -> &AtomicU64) -> u64 {
         counter(self.server().driver().metrics()).load(Relaxed)
@@ -93,5 +98,6 @@ pub(crate) fn native<G: Guest + 'static>(service: &str, guest: fn() -> G) -> Nat
         version: "v1".to_owned(),
         factory: Arc::new(move || Box::new(guest())),
         grants: manifest.capabilities,
+        memory: None,
     }
 }
