@@ -7,16 +7,15 @@ use clap::{Args, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 First steps:
-  bivouac serve                     a server on 127.0.0.1:7420; its first start prints an admin key
-  export BIVOUAC_KEY=...            that key
-  bivouac deploy examples/hello     builds the module, uploads it, takes its routes
-  bivouac run function/hello --input '{\"name\":\"Ada\"}'
+  bivouac new my-agent              a project that builds, runs and passes its tests
+  cd my-agent && bivouac dev        a server on 127.0.0.1:7420; builds, deploys, and again at every save
+  bivouac chat                      talks with the agent, from another terminal
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 not found   4 refused   5 cannot reach the server
   130 interrupted with Ctrl-C";
 
-/// Durable functions and workflows in WebAssembly: build, deploy, run.
+/// Durable agents and workflows in WebAssembly: write, build, deploy, talk.
 #[derive(Debug, Parser)]
 #[command(name = "bivouac", version, after_help = AFTER_HELP, max_term_width = 110, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -44,6 +43,9 @@ pub(crate) struct Globals {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(commands::new::NewArgs),
+    Dev(commands::dev::DevArgs),
+    Chat(commands::chat::ChatArgs),
     Build(commands::build::BuildArgs),
     Deploy(commands::deploy::DeployArgs),
     Serve(Box<commands::serve::ServeArgs>),

@@ -32,10 +32,72 @@ pub(crate) struct Client {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Refusal {
-    error: Option<String>,
+    error: Option<Said>,
     error_code: Option<String>,
     hint: Option<String>,
 }
+
+/// What went wrong: words, or an object as A2A writes it.
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+enum Said {
+    Words(String),
+    Status {
+        message: String,
+        #[serde(default)]
+        details: Vec<Detail>,
+    },
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Detail {
+    reason: Option<String>,
+}
+
+impl Refusal {
+    /// What went wrong and its code.
+    fn read(body: &[u8]) -> Option<(String, Option<String>, Option<String>)> {
+        let Self { error, error_code, hint } = serde_json::from_slice(body).ok()?;
+        Some(match error? {
+            Said::Words(words) => (words, error_code, hint),
+            Said::Status { message, details } => (message, details.into_iter().find_map(|detail| detail.reason), hint),
+        })
+    }
+}
+
+/// What a server may or may not know, by the names that its `/health` lists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Capability {
+    /// Agents, over A2A.
+    Agents,
+}
+
+impl Capability {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Agents => "a2a",
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+        }
+    }
+}
+
+/// What `/health` says.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Health {
+    status: String,
+    version: String,
+    capabilities: Vec<String>,
+}
+
+/// The header that every answer of a server has.
+const VERSION_HEADER: &str = "bivouac-version";
 
 impl Client {
     /// Prepares to talk to a server; nothing is sent yet.
@@ -95,14 +157,67 @@ impl Client {
     /// Sends a request; any answer but a success is a failure. `undone` says what did not happen: "the run was not
     /// started".
     pub(crate) async fn send(&self, request: RequestBuilder, undone: &str) -> Result<Response> {
-        let sent = progress::spin(format!("waiting for {}", self.connection.server), request.send()).await;
-        let response = sent.map_err(|error| self.unreachable(&error, undone))?;
+        progress::spin(format!("waiting for {}", self.connection.server), self.send_unwatched(request, undone)).await
+    }
+
+    /// Sends a request that shows by itself how far it is.
+    async fn send_unwatched(&self, request: RequestBuilder, undone: &str) -> Result<Response> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error, undone))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
+        let version =
+            response.headers().get(VERSION_HEADER).and_then(|version| version.to_str().ok().map(str::to_owned));
         let body = self.body(response, undone).await?;
-        Err(self.refused(status, &body, undone))
+        let mut failure = self.refused(status, &body, undone);
+        // What it does not know may be what it does not know yet.
+        if matches!(status.as_u16(), 404 | 405 | 501)
+            && let Some(version) = version.filter(|version| is_older(version))
+        {
+            let before = failure.hint_text().map(|hint| format!("{hint}\n")).unwrap_or_default();
+            failure = failure.hint(format!("{before}{}", self.update(&version)));
+        }
+        Err(failure)
+    }
+
+    /// Makes sure that the server knows what a command needs, before anything is sent.
+    pub(crate) async fn require(&self, capability: Capability, undone: &str) -> Result {
+        let health: Health = self.json(self.get(&["health"]), undone).await?;
+        if health.status != "ok" || health.version.is_empty() {
+            return Err(self.foreign(undone, "its /health is not one of ours"));
+        }
+        if health.capabilities.iter().any(|name| name == capability.name()) {
+            return Ok(());
+        }
+        let Connection { server, server_from, .. } = &self.connection;
+        Err(Failure::new(Exit::Refused, undone)
+            .why(format!(
+                "{server} ({server_from}) is a Bivouac server of version {} that does not know {} yet",
+                output::short(&health.version, SHOWN),
+                capability.meaning()
+            ))
+            .hint(self.update(&health.version)))
+    }
+
+    /// How a server that is too old is brought up to date.
+    fn update(&self, version: &str) -> String {
+        format!(
+            "update the server: stop it, and start `bivouac serve` of {} on the same data (it is {} now)",
+            env!("CARGO_PKG_VERSION"),
+            output::short(version, SHOWN)
+        )
+    }
+
+    /// What an error in the middle of an event stream means.
+    pub(crate) fn refused_in_stream(&self, data: &str, undone: &str) -> Failure {
+        match Refusal::read(data.as_bytes()) {
+            Some((why, code, _)) => {
+                let failure = Failure::failed(undone).why(why);
+                code.into_iter().fold(failure, Failure::code)
+            }
+            None => self.foreign(undone, &format!("its stream has an error: {}", output::short(data, SHOWN))),
+        }
     }
 
     /// Sends a request and takes any answer.
@@ -121,6 +236,14 @@ impl Client {
     /// Sends a request and reads the answer's text.
     pub(crate) async fn text(&self, request: RequestBuilder, undone: &str) -> Result<String> {
         let response = self.send(request, undone).await?;
+        let body = self.body(response, undone).await?;
+        String::from_utf8(body).map_err(|_| self.foreign(undone, "its answer is not text"))
+    }
+
+    /// Uploads something and reads the answer's text; how far it is shows in a terminal.
+    pub(crate) async fn upload(&self, request: RequestBuilder, body: &[u8], undone: &str) -> Result<String> {
+        let (body, _bar) = progress::upload(body, format!("waiting for {}", self.connection.server));
+        let response = self.send_unwatched(request.body(body), undone).await?;
         let body = self.body(response, undone).await?;
         String::from_utf8(body).map_err(|_| self.foreign(undone, "its answer is not text"))
     }
@@ -155,7 +278,7 @@ impl Client {
             500.. => Exit::Failed,
             _ => Exit::Refused,
         };
-        let Ok(Refusal { error: Some(why), error_code, hint }) = serde_json::from_slice(body) else {
+        let Some((why, error_code, hint)) = Refusal::read(body) else {
             let said = output::short(&String::from_utf8_lossy(body), SHOWN);
             let mut failure = self.foreign(undone, &format!("it answers {status}: {said}"));
             failure.exit = exit;
@@ -204,7 +327,7 @@ impl Client {
             format!("the connection to {server} ({server_from}) broke: {}", deepest(error))
         };
         let hint = if is_loopback(server) {
-            "start a server with `bivouac serve`, or name another with --server or BIVOUAC_SERVER"
+            "start one with `bivouac dev` in a project or with `bivouac serve`, or name another with --server or BIVOUAC_SERVER"
         } else {
             "check the address (--server, BIVOUAC_SERVER) and the network; `bivouac doctor` looks closer"
         };
@@ -232,6 +355,18 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether a version is of an earlier release than this command; one that cannot be read is not.
+fn is_older(version: &str) -> bool {
+    let numbers = |text: &str| {
+        let release = text.split(['-', '+']).next().unwrap_or_default();
+        release.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>()
+    };
+    match (numbers(version), numbers(env!("CARGO_PKG_VERSION"))) {
+        (Some(theirs), Some(ours)) => theirs < ours,
+        _ => false,
+    }
+}
+
 /// The innermost reason: what the operating system said.
 fn deepest(error: &reqwest::Error) -> String {
     let mut reason: &dyn std::error::Error = error;
@@ -250,4 +385,27 @@ fn chain(error: &reqwest::Error) -> String {
         source = reason.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_release_is_older_and_what_is_no_version_is_not() {
+        assert!(is_older("0.0.9") && is_older("0.0.9-rc.1"));
+        for version in [env!("CARGO_PKG_VERSION"), "99.0.0", "", "nginx/1.2", "0.x"] {
+            assert!(!is_older(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_runs_api_and_of_a2a_are_both_read() {
+        let ours = Refusal::read(br#"{"error":"no","error_code":"X"}"#).unwrap();
+        assert_eq!((ours.0.as_str(), ours.1.as_deref()), ("no", Some("X")));
+        let a2a = br#"{"error":{"code":404,"status":"NOT_FOUND","message":"no","details":[{"@type":"t"},{"reason":"TASK_NOT_FOUND"}]}}"#;
+        let a2a = Refusal::read(a2a).unwrap();
+        assert_eq!((a2a.0.as_str(), a2a.1.as_deref()), ("no", Some("TASK_NOT_FOUND")));
+        assert!(Refusal::read(b"{}").is_none() && Refusal::read(b"<html>").is_none());
+    }
 }

@@ -4,6 +4,7 @@
 //! rely on. It talks to a server over the routes that everybody uses ([`client`]); no rule of the server lives here.
 //! Results go to stdout, everything else to stderr.
 
+mod agents;
 mod cli;
 mod client;
 mod commands;
@@ -11,6 +12,7 @@ mod connection;
 mod failure;
 mod follow;
 mod grants;
+mod lines;
 mod module;
 mod nearest;
 mod output;
@@ -18,7 +20,11 @@ mod progress;
 mod project;
 mod server_config;
 mod sse;
+mod stop;
+mod talk;
+mod template;
 mod time;
+mod watch;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -10,30 +10,59 @@ use crate::{
 };
 use bivouac_protocol::manifest::Manifest;
 use bivouac_wasm_host::{Host, HostConfig};
-use cargo_metadata::{CrateType, Message, Metadata, MetadataCommand, Package};
+use cargo_metadata::{CrateType, Message, Metadata, MetadataCommand, Package, PackageId};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
-    io::BufReader,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// What modules are compiled for.
 pub(crate) const TARGET: &str = "wasm32-wasip1";
-/// The profile that modules are built with. A project that has one of this name in its `Cargo.toml` keeps its own.
-const PROFILE: &str = "guest";
-/// Small, whole-program optimised, and a panic that ends the instance: it is thrown away after one anyway.
-const PROFILE_SETTINGS: &[&str] = &[
-    "inherits=\"release\"",
-    "opt-level=\"s\"",
-    "lto=\"fat\"",
-    "codegen-units=1",
-    "panic=\"abort\"",
-    "strip=true",
-    "debug=false",
-];
+
+/// A cargo profile for modules. A project that has one of this name in its `Cargo.toml` keeps its own settings.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    name: &'static str,
+    settings: &'static [&'static str],
+}
+
+/// What is deployed: small, whole-program optimised, and a panic that ends the instance, which is thrown away after one
+/// anyway.
+pub(crate) const GUEST: Profile = Profile {
+    name: "guest",
+    settings: &[
+        "inherits=\"release\"",
+        "opt-level=\"s\"",
+        "lto=\"fat\"",
+        "codegen-units=1",
+        "panic=\"abort\"",
+        "strip=true",
+        "debug=false",
+    ],
+};
+
+/// What `bivouac dev` builds again and again: incremental, without LTO. It stays optimised for size, since every byte of
+/// a module is compiled once more by the server: without optimisation the build is half a second faster and loading the
+/// module a whole second slower. The figures are in `docs/measurements/cli.md`.
+pub(crate) const GUEST_DEV: Profile = Profile {
+    name: "guest-dev",
+    settings: &[
+        "inherits=\"release\"",
+        "opt-level=\"s\"",
+        "lto=false",
+        "codegen-units=16",
+        "incremental=true",
+        "panic=\"abort\"",
+        "strip=true",
+        "debug=false",
+    ],
+};
+
 /// What the linker is told: a heap that need not grow. A growth costs two system calls in every life of an instance; see
 /// `docs/measurements/wasm-host.md`.
 const LINK_ARGS: &[&str] = &["-Clink-arg=--initial-heap=1048576"];
@@ -61,43 +90,104 @@ impl Built {
 }
 
 /// Reads a `.wasm`, or builds the project in a folder.
-pub(crate) fn obtain(path: &Path, project: &Project, package: Option<&str>) -> Result<Built> {
+pub(crate) async fn obtain(path: &Path, project: &Project, package: Option<&str>) -> Result<Built> {
     if path.extension().is_some_and(|extension| extension == "wasm") {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-");
-        return inspect(path.to_owned(), name);
+        return inspect(path.to_owned(), name, None);
     }
-    let (wasm, name) = compile(path, package.or(project.package.as_deref()))?;
-    inspect(wasm, name)
+    let source = Source::find(path, package.or(project.package.as_deref()))?;
+    let wasm = source.compile(&GUEST, false).await.map_err(|failure| failure.hint("mend it and run the same again"))?;
+    inspect(wasm, source.package.name.to_string(), None)
 }
 
-/// Builds the project in a folder; returns where the module lies and the package's name.
-fn compile(folder: &Path, package: Option<&str>) -> Result<(PathBuf, String)> {
-    let manifest = find_manifest(folder)?;
-    let metadata = read_metadata(&manifest)?;
-    let package = choose_package(&metadata, &manifest, package)?;
-    ensure_target(&manifest)?;
-    let mut cargo = cargo_rustc(&manifest, &metadata, package)?;
-    let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| no_cargo(&error))?;
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let mut wasm = None;
-    for message in Message::parse_stream(BufReader::new(stdout)) {
-        if let Ok(Message::CompilerArtifact(artifact)) = message
-            && artifact.package_id == package.id
-        {
-            wasm = artifact.filenames.into_iter().find(|file| file.extension() == Some("wasm")).or(wasm);
+/// A package that becomes a module.
+pub(crate) struct Source {
+    manifest: PathBuf,
+    metadata: Metadata,
+    package: Package,
+}
+
+impl Source {
+    /// Finds the package in a folder, and makes sure that the compiler can build it.
+    pub(crate) fn find(folder: &Path, package: Option<&str>) -> Result<Self> {
+        let manifest = find_manifest(folder)?;
+        let metadata = read_metadata(&manifest)?;
+        let package = choose_package(&metadata, &manifest, package)?.clone();
+        ensure_target(&manifest)?;
+        Ok(Self { manifest, metadata, package })
+    }
+
+    /// The package's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.package.name
+    }
+
+    /// The folders whose files the module is made of: the package's, and those of the packages beside it that it uses.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        let folder = |package: &Package| package.manifest_path.parent().map(|folder| folder.as_std_path().to_owned());
+        // Without what it depends on, which may have to be fetched first, at least its own files are known.
+        let resolved = MetadataCommand::new()
+            .manifest_path(&self.manifest)
+            .other_options(["--filter-platform".to_owned(), TARGET.to_owned()])
+            .exec();
+        let Ok(Metadata { packages, resolve: Some(resolve), .. }) = resolved else {
+            return folder(&self.package).into_iter().collect();
+        };
+        let mut open = vec![&self.package.id];
+        let mut used: BTreeSet<&PackageId> = open.iter().copied().collect();
+        while let Some(id) = open.pop() {
+            let node = resolve.nodes.iter().find(|node| node.id == *id);
+            open.extend(node.iter().flat_map(|node| &node.dependencies).filter(|id| used.insert(id)));
         }
+        let local = packages.iter().filter(|package| package.source.is_none() && used.contains(&package.id));
+        local.filter_map(folder).collect()
     }
-    let status = child.wait().map_err(|error| no_cargo(&error))?;
-    if !status.success() {
-        return Err(Failure::failed(format!("{} was not built", package.name))
-            .why("cargo ended with an error; it stands above")
-            .hint("mend it and run the same again"));
+
+    /// Where cargo builds.
+    pub(crate) fn target_folder(&self) -> &Path {
+        self.metadata.target_directory.as_std_path()
     }
-    let wasm = wasm.ok_or_else(|| {
-        Failure::failed(format!("{} was built, but no module came out", package.name))
-            .why("cargo named no .wasm among its results")
-    })?;
-    Ok((wasm.into_std_path_buf(), package.name.to_string()))
+
+    /// Builds the module; gives where it lies. Cargo is ended where the future is dropped. `quiet` leaves only what the compiler complains of.
+    pub(crate) async fn compile(&self, profile: &Profile, quiet: bool) -> Result<PathBuf> {
+        let mut cargo = tokio::process::Command::from(self.cargo(profile)?);
+        if quiet {
+            cargo.arg("--quiet");
+        }
+        cargo.arg("--").args(LINK_ARGS).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = cargo.spawn().map_err(|error| no_cargo(&error))?;
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let mut wasm = None;
+        while let Some(line) = lines.next_line().await.map_err(|error| no_cargo(&error))? {
+            // What a build script or a macro prints stands between the messages.
+            let Ok(Message::CompilerArtifact(artifact)) = serde_json::from_str(&line) else { continue };
+            if artifact.package_id == self.package.id {
+                wasm = artifact.filenames.into_iter().find(|file| file.extension() == Some("wasm")).or(wasm);
+            }
+        }
+        let status = child.wait().await.map_err(|error| no_cargo(&error))?;
+        if !status.success() {
+            return Err(Failure::failed(format!("{} was not built", self.name()))
+                .why("cargo ended with an error; it stands above"));
+        }
+        wasm.map(|wasm| wasm.into_std_path_buf()).ok_or_else(|| {
+            Failure::failed(format!("{} was built, but no module came out", self.name()))
+                .why("cargo named no .wasm among its results")
+        })
+    }
+
+    fn cargo(&self, profile: &Profile) -> Result<Command> {
+        let mut cargo = Command::new(cargo());
+        cargo.args(["rustc", "--lib", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+        cargo.args(["--profile", profile.name, "--manifest-path"]).arg(&self.manifest);
+        cargo.args(["--package", &self.package.id.repr]);
+        if !has_profile(&self.metadata, profile)? {
+            for setting in profile.settings {
+                cargo.arg("--config").arg(format!("profile.{}.{setting}", profile.name));
+            }
+        }
+        Ok(cargo)
+    }
 }
 
 fn find_manifest(folder: &Path) -> Result<PathBuf> {
@@ -160,34 +250,13 @@ fn makes_module(package: &Package) -> bool {
     package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib))
 }
 
-fn cargo_rustc(manifest: &Path, metadata: &Metadata, package: &Package) -> Result<Command> {
-    let mut cargo = Command::new(cargo());
-    cargo.args([
-        "rustc",
-        "--lib",
-        "--target",
-        TARGET,
-        "--message-format=json-render-diagnostics",
-        "--profile",
-        PROFILE,
-    ]);
-    cargo.arg("--manifest-path").arg(manifest).args(["--package", &package.id.repr]);
-    if !has_profile(metadata)? {
-        for setting in PROFILE_SETTINGS {
-            cargo.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
-        }
-    }
-    cargo.arg("--").args(LINK_ARGS);
-    Ok(cargo)
-}
-
 /// Whether the workspace has a profile of its own for modules.
-fn has_profile(metadata: &Metadata) -> Result<bool> {
+fn has_profile(metadata: &Metadata, profile: &Profile) -> Result<bool> {
     let path = metadata.workspace_root.join("Cargo.toml");
     let unreadable = |why: String| Failure::failed(format!("{path} cannot be read")).why(why);
     let text = fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| unreadable(error.to_string()))?;
-    Ok(table.get("profile").and_then(|profiles| profiles.get(PROFILE)).is_some())
+    Ok(table.get("profile").and_then(|profiles| profiles.get(profile.name)).is_some())
 }
 
 /// Makes sure that the compiler in use at the project knows the target, with rustup where it can.
@@ -196,12 +265,7 @@ fn ensure_target(manifest: &Path) -> Result {
     if has_target(folder)? {
         return Ok(());
     }
-    let by_hand = || {
-        format!(
-            "rustup target add {TARGET}\n(without rustup: install the target's standard library from where your compiler \
-             came from, of the very same version)"
-        )
-    };
+    let by_hand = format!("rustup target add {TARGET}\n(it needs the network once)");
     let missing = || Failure::failed(format!("the compiler cannot build for {TARGET} yet"));
     let spinner = Spinner::start(format!("rustup target add {TARGET}"));
     let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder).output();
@@ -210,14 +274,15 @@ fn ensure_target(manifest: &Path) -> Result {
         Ok(output) if output.status.success() && has_target(folder)? => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().rfind(|line| line.contains("error")).unwrap_or("rustup does not say why").trim();
+            let said = said.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("rustup does not say why");
             Err(missing()
                 .why(format!("its standard library is missing, and rustup could not add it: {said}"))
-                .hint(by_hand()))
+                .hint(by_hand))
         }
-        Err(_) => {
-            Err(missing().why("its standard library is missing, and there is no rustup to add it").hint(by_hand()))
-        }
+        Err(_) => Err(missing().why("its standard library is missing, and there is no rustup to add it").hint(
+            "install Rust with rustup (https://rustup.rs), or the target's standard library from where the compiler came \
+             from, of the very same version",
+        )),
     }
 }
 
@@ -246,8 +311,9 @@ fn no_cargo(error: &std::io::Error) -> Failure {
     Failure::failed("cargo cannot be started").why(error.to_string()).hint("install Rust from https://rustup.rs")
 }
 
-/// Loads a module as the server would, and asks it what it offers.
-fn inspect(path: PathBuf, name: String) -> Result<Built> {
+/// Loads a module as the server would, and asks it what it offers. With the folder where a server keeps compiled modules,
+/// that server need not compile it once more.
+pub(crate) fn inspect(path: PathBuf, name: String, cache: Option<&Path>) -> Result<Built> {
     let bytes = fs::read(&path).map_err(|error| {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Failure::new(exit, format!("{} cannot be read", path.display())).why(error.to_string())
@@ -257,15 +323,21 @@ fn inspect(path: PathBuf, name: String) -> Result<Built> {
         max_instances: 1,
         max_module_bytes: MAX_MODULE,
         max_memory_bytes: MAX_MEMORY,
+        cache_dir: cache.map(Path::to_owned),
         ..HostConfig::default()
     };
     let module = Host::new(config)
         .map_err(|error| Failure::failed("the module cannot be checked").why(error.to_string()))?
         .load(&bytes)
         .map_err(|error| {
-            Failure::failed(format!("{} is not a module that a server accepts", path.display()))
-                .why(error.info().message.clone())
-                .code(error.info().code.as_str())
+            let info = error.info();
+            // The author's own code says what is wrong with its agents; where the SDK does so is of no interest.
+            let failure = match info.message.split_once("panicked at ").and_then(|(_, said)| said.split_once('\n')) {
+                Some((_, why)) => Failure::failed(format!("{name} does not say what it offers: it panics")).why(why),
+                None => Failure::failed(format!("{} is not a module that a server accepts", path.display()))
+                    .why(info.message.clone()),
+            };
+            failure.code(info.code.as_str())
         })?;
     drop(spinner);
     let digest = Sha256::digest(&bytes).into();

@@ -24,7 +24,7 @@ pub(crate) const FILE: &str = "bivouac-server.toml";
 const MAX_BYTES: u64 = 1 << 20;
 /// Variables that are not options of the server's, and may be set where it starts.
 const OTHER_VARIABLES: &[&str] =
-    &["BIVOUAC_CONFIG", "BIVOUAC_SERVER", "BIVOUAC_KEY", "BIVOUAC_ADMIN_KEY", "BIVOUAC_MASTER_KEY"];
+    &["BIVOUAC_CONFIG", "BIVOUAC_SDK_PATH", "BIVOUAC_SERVER", "BIVOUAC_KEY", "BIVOUAC_ADMIN_KEY", "BIVOUAC_MASTER_KEY"];
 
 /// What can be set, each as a flag, a variable and a key of the file.
 #[derive(Clone, Debug, Default, Args, Serialize)]
@@ -77,6 +77,18 @@ pub(crate) struct Options {
     /// How long a shutdown waits for requests in flight [default: 10000]
     #[arg(long, env = "BIVOUAC_SHUTDOWN_MS", hide_env = true, value_name = "MS")]
     shutdown_ms: Option<u64>,
+    /// The environment whose agents are found without a key [default: default]
+    #[arg(long, env = "BIVOUAC_PUBLIC_ENVIRONMENT", hide_env = true, value_name = "NAME")]
+    public_environment: Option<String>,
+    /// Whether the cards of that environment's agents need no key [default: true]
+    #[arg(long, env = "BIVOUAC_PUBLIC_CARDS", hide_env = true, value_name = "BOOL")]
+    public_cards: Option<bool>,
+    /// Where the server is reached from outside, such as `https://agents.example.com`: what cards name
+    #[arg(long, env = "BIVOUAC_PUBLIC_ORIGIN", hide_env = true, value_name = "URL")]
+    public_origin: Option<String>,
+    /// The agent whose card lies at the root, where there are several
+    #[arg(long, env = "BIVOUAC_DEFAULT_AGENT", hide_env = true, value_name = "NAME")]
+    default_agent: Option<String>,
     /// How logs are written [default: text]
     #[arg(long, env = "BIVOUAC_LOG_FORMAT", hide_env = true, value_name = "FORMAT", value_parser = ["text", "json"])]
     log_format: Option<String>,

@@ -25,9 +25,9 @@ pub(crate) struct BuildArgs {
     package: Option<String>,
 }
 
-pub(crate) fn run(args: &BuildArgs, globals: &Globals) -> Result {
+pub(crate) async fn run(args: &BuildArgs, globals: &Globals) -> Result {
     let project = Project::find(&args.path)?;
-    let built = module::obtain(&args.path, &project, args.package.as_deref())?;
+    let built = module::obtain(&args.path, &project, args.package.as_deref()).await?;
     let components: Vec<String> =
         built.manifest.components.iter().map(|component| format!("{}/{}", component.kind, component.name)).collect();
     let asked: Vec<String> = grants::asked(&built.manifest.capabilities).iter().map(ToString::to_string).collect();

@@ -1,9 +1,9 @@
 //! `bivouac deploy`: builds, settles the grants, uploads, routes.
 
-use super::{block_on, json};
+use super::json;
 use crate::{
     cli::Globals,
-    client::Client,
+    client::{Capability, Client},
     connection::Connection,
     failure::Result,
     grants::{self, Ask, Grant, GrantArgs, Settled},
@@ -11,6 +11,7 @@ use crate::{
     output::{self, Style},
     project::Project,
 };
+use bivouac_protocol::{Code, manifest::ComponentKind};
 use clap::{ArgAction, Args};
 use serde::Deserialize;
 use serde_json::json;
@@ -62,39 +63,43 @@ pub(crate) struct DeployArgs {
 }
 
 /// What is about to be sent.
-struct Plan {
+pub(super) struct Plan {
     /// The key's own, where none is named.
-    environment: Option<String>,
-    service: String,
-    immutable_ref: String,
-    settled: Settled,
+    pub(super) environment: Option<String>,
+    pub(super) service: String,
+    pub(super) immutable_ref: String,
+    pub(super) settled: Settled,
+    /// Whether new runs go to it at once.
+    pub(super) activate: bool,
+    /// Whether it may take routes of another service.
+    pub(super) replace_route_owners: bool,
 }
 
 /// What the server answers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Deployed {
-    deployment_id: String,
+pub(super) struct Deployed {
+    pub(super) deployment_id: String,
     environment: String,
-    existing: bool,
-    routes: Vec<RouteShown>,
-    dropped: Vec<String>,
+    pub(super) existing: bool,
+    pub(super) routes: Vec<RouteShown>,
+    pub(super) dropped: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct RouteShown {
-    component: String,
+pub(super) struct RouteShown {
+    pub(super) component: String,
 }
 
-pub(crate) fn run(args: &DeployArgs, globals: &Globals) -> Result {
+pub(crate) async fn run(args: &DeployArgs, globals: &Globals) -> Result {
     let project = Project::find(&args.path)?;
     let client = Client::new(Connection::resolve(globals, &project)?)?;
     if !args.dry_run {
         // A wrong address comes to light before the build, which takes a while.
-        block_on(async { client.send(client.get(&["health"]), UNDONE).await.map(drop) })?;
+        client.send(client.get(&["health"]), UNDONE).await?;
     }
-    let built = module::obtain(&args.path, &project, args.package.as_deref())?;
+    let built = module::obtain(&args.path, &project, args.package.as_deref()).await?;
     let plan = plan(args, &project, &built)?;
     for grant in &plan.settled.refused {
         output::warn(&format!("not granted: {grant}: {}", grant.without()));
@@ -102,11 +107,12 @@ pub(crate) fn run(args: &DeployArgs, globals: &Globals) -> Result {
     if args.dry_run {
         return show_plan(&plan, &built, globals);
     }
-    block_on(async {
-        let answer = upload(&client, args, &plan, &built).await?;
-        warn_of_unset_secrets(&client, &plan).await;
-        if json(globals) { output::say_raw_json(&answer) } else { show(&client, &answer, &plan, args.activate) }
-    })
+    if built.manifest.components.iter().any(|component| component.kind == ComponentKind::Agent) {
+        client.require(Capability::Agents, UNDONE).await?;
+    }
+    let answer = plan.send(&client, &built).await?;
+    warn_of_unset_secrets(&client, &plan).await;
+    if json(globals) { output::say_raw_json(&answer) } else { show(&client, &answer, &plan) }
 }
 
 fn plan(args: &DeployArgs, project: &Project, built: &Built) -> Result<Plan> {
@@ -118,11 +124,13 @@ fn plan(args: &DeployArgs, project: &Project, built: &Built) -> Result<Plan> {
         service: args.service.clone().or_else(|| project.name.clone()).unwrap_or_else(|| built.name.clone()),
         immutable_ref: args.immutable_ref.clone().unwrap_or_else(|| derived_ref(built, &settled)),
         settled,
+        activate: args.activate,
+        replace_route_owners: args.replace_route_owners,
     })
 }
 
 /// The ref of whoever names none: equal modules with equal grants are one deployment, others are not.
-fn derived_ref(built: &Built, settled: &Settled) -> String {
+pub(super) fn derived_ref(built: &Built, settled: &Settled) -> String {
     let module = &built.sha256()[..12];
     if settled.granted.is_empty() {
         return module.to_owned();
@@ -132,22 +140,30 @@ fn derived_ref(built: &Built, settled: &Settled) -> String {
     format!("{module}-{}", &digest[..6])
 }
 
-async fn upload(client: &Client, args: &DeployArgs, plan: &Plan, built: &Built) -> Result<String> {
-    let mut query = vec![
-        ("service", plan.service.clone()),
-        ("immutable_ref", plan.immutable_ref.clone()),
-        ("activate", args.activate.to_string()),
-        ("replace_route_owners", args.replace_route_owners.to_string()),
-    ];
-    query.extend(plan.environment.clone().map(|environment| ("environment", environment)));
-    query.extend(plan.settled.granted.iter().map(|grant| ("grant", grant.to_string())));
-    let request = client
-        .post(&["api", "deployments"])
-        .query(&query)
-        .header("X-Content-SHA256", built.sha256())
-        .header("Content-Type", "application/wasm")
-        .body(built.bytes.clone());
-    client.text(request, UNDONE).await
+impl Plan {
+    /// Uploads the module; gives the server's answer.
+    pub(super) async fn send(&self, client: &Client, built: &Built) -> Result<String> {
+        let mut query = vec![
+            ("service", self.service.clone()),
+            ("immutable_ref", self.immutable_ref.clone()),
+            ("activate", self.activate.to_string()),
+            ("replace_route_owners", self.replace_route_owners.to_string()),
+        ];
+        query.extend(self.environment.clone().map(|environment| ("environment", environment)));
+        query.extend(self.settled.granted.iter().map(|grant| ("grant", grant.to_string())));
+        let request = client
+            .post(&["api", "deployments"])
+            .query(&query)
+            .header("X-Content-SHA256", built.sha256())
+            .header("Content-Type", "application/wasm");
+        client.upload(request, &built.bytes, UNDONE).await.map_err(|failure| {
+            if failure.code_text() != Some(Code::BODY_TOO_LARGE.as_str()) {
+                return failure;
+            }
+            let size = output::size(built.bytes.len() as u64);
+            failure.hint(format!("the module has {size}; `bivouac serve --max-module BYTES` takes larger ones"))
+        })
+    }
 }
 
 /// A secret that is granted but not set fails at its first use, which may be far from here.
@@ -173,7 +189,7 @@ async fn warn_of_unset_secrets(client: &Client, plan: &Plan) {
     }
 }
 
-fn show(client: &Client, answer: &str, plan: &Plan, activate: bool) -> Result {
+fn show(client: &Client, answer: &str, plan: &Plan) -> Result {
     let deployed: Deployed = client.read(answer, "the deployment cannot be shown")?;
     let routes: Vec<String> = deployed.routes.iter().map(|route| route.component.clone()).collect();
     let style = Style::stdout();
@@ -191,7 +207,7 @@ fn show(client: &Client, answer: &str, plan: &Plan, activate: bool) -> Result {
         ("routes", routes.join(", ")),
         ("dropped", deployed.dropped.join(", ")),
     ]))?;
-    if !activate {
+    if !plan.activate {
         output::note(
             "No route leads to it yet: deploy the same again without --activate=false to send new runs to it.",
         );

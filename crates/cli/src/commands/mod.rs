@@ -1,11 +1,15 @@
 //! The commands, one file each: what can be typed, and what it does.
 
+pub(crate) mod answer;
 pub(crate) mod build;
+pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
+pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod keys;
+pub(crate) mod new;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod secrets;
@@ -24,10 +28,13 @@ use crate::{
 pub(crate) fn dispatch(cli: Cli) -> Result {
     let globals = cli.globals;
     match cli.command {
-        Command::Build(args) => build::run(&args, &globals),
+        Command::New(args) => new::run(&args, &globals),
+        Command::Dev(args) => dev::run(&args, &globals),
+        Command::Build(args) => block_on(build::run(&args, &globals)),
         Command::Serve(args) => serve::run(*args, &globals),
         Command::Completions(args) => completions::run(&args),
-        Command::Deploy(args) => deploy::run(&args, &globals),
+        Command::Chat(args) => block_on(chat::run(&args, &globals)),
+        Command::Deploy(args) => block_on(deploy::run(&args, &globals)),
         Command::Run(args) => block_on(run::run(&args, &globals)),
         Command::Runs(command) => block_on(runs::run(&command, &globals)),
         Command::Deployments(command) => block_on(deployments::run(&command, &globals)),

@@ -21,9 +21,9 @@ use std::{
 };
 
 /// How often a start whose answer got lost is sent again, under the same idempotency key.
-const RESENDS: u32 = 5;
+pub(super) const RESENDS: u32 = 5;
 /// The wait before the first of them; it grows with each.
-const RESEND_WAIT: Duration = Duration::from_millis(300);
+pub(super) const RESEND_WAIT: Duration = Duration::from_millis(300);
 
 /// Start a run, follow it, print its output
 ///
@@ -129,13 +129,9 @@ fn component(text: &str) -> Result<(&'static str, String)> {
     let Some((kind, name)) = text.split_once('/') else {
         return Err(wrong("its type is missing".to_owned()).hint(format!("function/{text} or workflow/{text}")));
     };
-    let types = match ComponentKind::parse(kind) {
-        Some(ComponentKind::Function) => "functions",
-        Some(ComponentKind::Workflow) => "workflows",
-        _ => {
-            return Err(wrong(format!("`{kind}` is not a type of component"))
-                .hint(format!("function/{name} or workflow/{name}")));
-        }
+    let Some(types) = ComponentKind::parse(kind).map(ComponentKind::plural) else {
+        return Err(wrong(format!("`{kind}` is not a type of component"))
+            .hint(format!("function/{name}, workflow/{name}, agent/{name} or tool/{name}")));
     };
     if name.is_empty() || name.contains('/') {
         return Err(wrong("a name is one word without a slash".to_owned()).hint(format!("{kind}/NAME")));
@@ -206,7 +202,7 @@ async fn start(
     }
 }
 
-fn random_key() -> Result<String> {
+pub(super) fn random_key() -> Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::failed("the run was not started").why(format!("no randomness: {error}")))?;
@@ -242,7 +238,7 @@ mod tests {
         assert_eq!(component("function/hello").unwrap(), ("functions", "hello".to_owned()));
         assert_eq!(component("workflows/order").unwrap(), ("workflows", "order".to_owned()));
         assert_eq!(component("hello").unwrap_err().hint_text(), Some("function/hello or workflow/hello"));
-        for text in ["agent/x", "function/", "function/a/b", ""] {
+        for text in ["model/x", "function/", "function/a/b", ""] {
             assert_eq!(component(text).unwrap_err().exit, Exit::Usage, "{text}");
         }
     }

@@ -1,6 +1,9 @@
-//! `bivouac runs`: what runs there are, what became of them, what they did, and ending them.
+//! `bivouac runs`: what runs there are, what became of them, what they did, answering and ending them.
 
-use super::{client, json};
+use super::{
+    answer::{self, AnswerArgs, Asked},
+    client, json,
+};
 use crate::{
     cli::Globals,
     client::Client,
@@ -20,13 +23,14 @@ const DEFAULT_LIMIT: u32 = 20;
 /// How much of an event's data is shown in one line.
 const SHOWN: usize = 160;
 
-/// List, show, follow and cancel runs
+/// List, show, follow, answer and cancel runs
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunsCommand {
     Ls(LsArgs),
     Show(ShowArgs),
     Events(EventsArgs),
     Logs(LogsArgs),
+    Answer(AnswerArgs),
     Cancel(CancelArgs),
 }
 
@@ -114,6 +118,7 @@ pub(crate) async fn run(command: &RunsCommand, globals: &Globals) -> Result {
         RunsCommand::Show(args) => show(&client, args, globals).await,
         RunsCommand::Events(args) => events(&client, &args.id, args.follow, globals, Only::All).await,
         RunsCommand::Logs(args) => events(&client, &args.id, args.follow, globals, Only::Logs).await,
+        RunsCommand::Answer(args) => answer::run(&client, args, globals).await,
         RunsCommand::Cancel(args) => cancel(&client, args, globals).await,
     }
 }
@@ -141,6 +146,7 @@ struct Run {
     duration_ms: Option<u64>,
     waits_for: Option<String>,
     waits_until: Option<String>,
+    questions: Vec<Asked>,
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     error_code: Option<String>,
@@ -232,6 +238,7 @@ async fn show(client: &Client, args: &ShowArgs, globals: &Globals) -> Result {
         ("started", run.created_at.clone()),
         ("ended", run.completed_at.clone().or_else(|| run.failed_at.clone()).unwrap_or_default()),
         ("took", run.duration_ms.map(time::duration).unwrap_or_default()),
+        ("asks", run.questions.iter().map(Asked::line).collect::<Vec<_>>().join("\n")),
         ("input", payload(&run.input).unwrap_or_default()),
         ("error", run.error_message.map(|why| with_code(&why, run.error_code.as_deref())).unwrap_or_default()),
         (

@@ -8,6 +8,7 @@ use crate::{
     failure::{Exit, Failure, Result},
     output::{self, Style},
     server_config::{self, Options},
+    stop::Stop,
 };
 use bivouac_server::{Config, Server, config::LogFormat};
 use clap::Args;
@@ -17,7 +18,6 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The first port that needs no special rights.
@@ -47,7 +47,7 @@ pub(crate) struct ServeArgs {
 
 pub(crate) fn run(args: ServeArgs, globals: &Globals) -> Result {
     let config = server_config::load(&args.options, args.config.as_deref())?;
-    start_logging(config.log_format);
+    start_logging(config.log_format, DEFAULT_LOG);
     server_config::warn_of_unknown_variables();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -84,10 +84,9 @@ async fn serve(config: Config, json: bool) -> Result {
 }
 
 /// Why it did not start; what happens most is said in the words that help most.
-fn not_started(error: &anyhow::Error, listen: SocketAddr) -> Failure {
+pub(super) fn not_started(error: &anyhow::Error, listen: SocketAddr) -> Failure {
     let failure = Failure::failed("the server did not start");
-    let refused = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    match refused {
+    match io_kind(error) {
         Some(io::ErrorKind::AddrInUse) => failure
             .why(format!("{listen} is in use by another program, which may be another server"))
             .hint("stop that one, or choose another address with --listen"),
@@ -105,6 +104,15 @@ fn not_started(error: &anyhow::Error, listen: SocketAddr) -> Failure {
     }
 }
 
+/// Whether another program has the port.
+pub(super) fn is_in_use(error: &anyhow::Error) -> bool {
+    io_kind(error) == Some(io::ErrorKind::AddrInUse)
+}
+
+fn io_kind(error: &anyhow::Error) -> Option<io::ErrorKind> {
+    error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+}
+
 fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
     let style = Style::stdout();
     output::say(&format!("bivouac {} listens on {}", env!("CARGO_PKG_VERSION"), style.bold(url)))?;
@@ -119,36 +127,15 @@ fn greet(url: &str, admin_key: Option<&str>, dev: bool) -> Result {
     }
 }
 
-fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+/// Logs to stderr what `RUST_LOG` says, else from this level up.
+pub(super) fn start_logging(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Text => {
             let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             logs.with_ansi(colour).with_target(false).init();
-        }
-    }
-}
-
-/// The wishes to stop: Ctrl-C, and what service managers send.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self> {
-        let on = |kind| {
-            signal(kind).map_err(|error| Failure::failed("signals cannot be listened to").why(error.to_string()))
-        };
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -122,3 +122,51 @@ fn a_key_that_is_pasted_whole_is_revoked_by_its_public_part() {
     end(bivouac(folder.path()).args(["keys", "revoke", "bvk_abc_secretpart", "--server", &server.url])).ok();
     assert_eq!(server.requests()[0].line, "DELETE /api/keys/bvk_abc HTTP/1.1");
 }
+
+#[test]
+fn an_answer_is_json_where_it_is_json_and_a_text_where_not() {
+    let server = Fake::always(200, r#"{"run_id":"run_1","status":"running"}"#);
+    let folder = tempfile::tempdir().unwrap();
+    let answer = ["runs", "answer", "run_1", "-o", "text", "--answer-id", "a1", "--server", &server.url];
+    let give = |more: &[&str]| end(bivouac(folder.path()).args(answer).args(more)).ok();
+    assert!(give(&["the lake"]).contains("goes on"));
+    give(&["{\"n\": 9007199254740993}", "--question", "camp"]);
+    give(&["-7"]);
+    give(&["true", "--text"]);
+    end_with_stdin(bivouac(folder.path()).args(answer).arg("-"), "from \"stdin\"\n").ok();
+    let (lines, bodies): (Vec<_>, Vec<_>) =
+        server.requests().into_iter().map(|request| (request.line, request.body)).unzip();
+    assert!(lines.iter().all(|line| line == "POST /v1/runs/run_1/answer HTTP/1.1"), "{lines:?}");
+    let expected = [
+        r#"{"answer":"the lake","id":"a1"}"#,
+        r#"{"answer":{"n": 9007199254740993},"id":"a1","question":"camp"}"#,
+        r#"{"answer":-7,"id":"a1"}"#,
+        r#"{"answer":"true","id":"a1"}"#,
+        r#"{"answer":"from \"stdin\"","id":"a1"}"#,
+    ];
+    assert_eq!(bodies, expected);
+}
+
+#[test]
+fn an_answer_that_may_have_arrived_is_sent_again_under_its_id() {
+    let server = Fake::new(|number, _| match number {
+        0 => String::new(),
+        _ => crate::fake::json(200, r#"{"run_id":"run_1","status":"running"}"#),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    end(bivouac(folder.path()).args(["runs", "answer", "run_1", "yes", "--server", &server.url])).ok();
+    let bodies: Vec<_> = server.requests().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies.len(), 2);
+    assert!(bodies[0] == bodies[1] && bodies[0].contains("\"id\":\""), "{bodies:?}");
+}
+
+#[test]
+fn a_run_shows_what_it_asks() {
+    let server = Fake::always(
+        200,
+        r#"{"run_id":"run_1","status":"paused","waits_for":"question","questions":[{"key":"0/x#1","name":"camp","question":{"text":"Which camp?","options":[{"id":"lake","label":"At the lake"}]}}]}"#,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let shown = end(bivouac(folder.path()).args(["runs", "show", "run_1", "-o", "text", "--server", &server.url])).ok();
+    assert!(shown.contains("camp: Which camp? [lake]") && shown.contains("paused (question)"), "{shown}");
+}

@@ -98,3 +98,12 @@ pub(crate) fn stream(events: &[(&str, &str, &str)]) -> Answer {
     }
     text
 }
+
+/// An event stream of A2A that ends with the connection: numbers and JSON.
+pub(crate) fn told(events: &[(&str, &str)]) -> Answer {
+    let mut text = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_owned();
+    for (id, data) in events {
+        text.push_str(&format!("id: {id}\ndata: {data}\n\n"));
+    }
+    text
+}

@@ -6,6 +6,9 @@ use crate::bin::{bivouac, end};
 fn help_reads_well() {
     let commands: &[&[&str]] = &[
         &[],
+        &["new"],
+        &["dev"],
+        &["chat"],
         &["build"],
         &["deploy"],
         &["serve"],
@@ -15,6 +18,8 @@ fn help_reads_well() {
         &["runs", "show"],
         &["runs", "events"],
         &["runs", "logs"],
+        &["runs", "answer"],
+        &["runs", "answer"],
         &["runs", "cancel"],
         &["deployments"],
         &["deployments", "ls"],

@@ -3,8 +3,11 @@
 
 mod answers;
 mod bin;
+mod chat;
+mod dev;
 mod fake;
 mod following;
 mod help;
+mod new;
 mod projects;
 mod server;
