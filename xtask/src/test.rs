@@ -17,7 +17,13 @@ use std::{
 };
 
 /// The packages whose modules tests start.
-pub(crate) const MODULES: [&str; 3] = ["hello", "order", "programs"];
+pub(crate) const MODULES: [&str; 4] = ["hello", "order", "programs", "trip-planner"];
+
+/// The package whose tests start a module on a host of somebody else's, and a key-value server.
+const FOREIGN: &str = "foreign";
+
+/// The package whose tests run the official A2A clients.
+const CLIENTS: &str = "bivouac-conformance-a2a";
 
 /// The seeds that the simulation runs unless told otherwise.
 const SEEDS: u32 = 1_000;
@@ -67,11 +73,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn all(arguments: &Arguments, phases: &mut Phases, tally: &mut Tally) -> Result<()> {
     setup::ensure(phases)?;
     let whole = arguments.package.is_empty();
+    if whole || arguments.package.iter().any(|name| name == CLIENTS) {
+        setup::ensure_clients(phases)?;
+    }
+    if whole || arguments.package.iter().any(|name| name == FOREIGN) {
+        setup::ensure_etcd(phases)?;
+    }
     let scope: Vec<&str> = match whole {
         true => vec!["--workspace", "--all-features"],
         false => arguments.package.iter().flat_map(|name| ["-p", name]).collect(),
     };
     phases.run("test: build the modules", || build_modules(&MODULES))?;
+    // By itself, so that the other modules are built without what only this one asks for.
+    phases.run("test: build the module for another host", || build_modules(&[FOREIGN]))?;
     // All at once, so that cargo decides once which features the crates have, and builds nothing twice.
     phases.run("test: build programs and tests", || succeed(cargo(["build", "--all-targets"]).args(&scope)))?;
     let runner: &[&str] = if works("cargo", &["nextest", "--version"]) {

@@ -1,7 +1,7 @@
 //! Random programs.
 #![cfg(not(target_arch = "wasm32"))]
 
-use crate::{Instruction, Program};
+use crate::{Answer, Instruction, Program};
 use bivouac::Json;
 use rand_chacha::{
     ChaCha20Rng,
@@ -32,7 +32,20 @@ const NAMES: [&str; 6] = ["a", "b", "charge", "a/b", "x#2:1", "größe~%"];
 /// Never: a program can always be written as JSON.
 #[must_use]
 pub fn generate(seed: u64, service: &str) -> Json {
-    let mut generator = Generator { random: ChaCha20Rng::seed_from_u64(seed), left: MAX_INSTRUCTIONS };
+    whole(seed, service, false)
+}
+
+/// The program of this number that also asks: for texts, approvals and choices, which somebody has to answer.
+///
+/// # Panics
+/// Never: a program can always be written as JSON.
+#[must_use]
+pub fn generate_asking(seed: u64, service: &str) -> Json {
+    whole(seed, service, true)
+}
+
+fn whole(seed: u64, service: &str, asks: bool) -> Json {
+    let mut generator = Generator { random: ChaCha20Rng::seed_from_u64(seed), left: MAX_INSTRUCTIONS, asks };
     let body = generator.body(0, 2, 8);
     let program = Program { service: service.to_owned(), body, show_chance: true };
     Json::of(&program).expect("a program has text keys")
@@ -41,6 +54,7 @@ pub fn generate(seed: u64, service: &str) -> Json {
 struct Generator {
     random: ChaCha20Rng,
     left: u32,
+    asks: bool,
 }
 
 impl Generator {
@@ -96,6 +110,9 @@ impl Generator {
     }
 
     fn single(&mut self) -> Instruction {
+        if self.asks && self.chance(3) {
+            return self.question();
+        }
         match self.below(24) {
             0..=6 => self.request(),
             7 | 8 => Instruction::Sleep { ms: u64::from(self.below(10)) },
@@ -127,6 +144,19 @@ impl Generator {
             body: post.then(|| self.value()),
             key: self.chance(1).then(|| self.name()),
         }
+    }
+
+    fn question(&mut self) -> Instruction {
+        let kind = match self.below(4) {
+            0 => Answer::Text,
+            1 => Answer::Approval,
+            2 => Answer::Select,
+            _ => Answer::Multiselect,
+        };
+        // Few texts, so that a scope asks the same twice.
+        let text = ["Where?", "Go on?", "größe \u{1f30d} \"quoted\""][self.below(3) as usize].to_owned();
+        let name = if self.chance(4) { Some(self.name()) } else { None };
+        Instruction::Ask { text, kind, name }
     }
 
     fn failure(&mut self) -> Instruction {

@@ -91,11 +91,32 @@ pub enum Instruction {
     Log {
         message: String,
     },
+    /// Asks for a text, an approval, one of two options, or any of them.
+    Ask {
+        text: String,
+        kind: Answer,
+        #[serde(default)]
+        name: Option<String>,
+    },
     Random,
     Uuid,
     Now,
     Patched,
 }
+
+/// What kind of answer is asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are called like what the SDK calls them")]
+pub enum Answer {
+    Text,
+    Approval,
+    Select,
+    Multiselect,
+}
+
+/// What there is to choose from.
+pub const OPTIONS: [(&str, &str); 2] = [("lake", "At the lake"), ("peak", "Near the \u{26f0} peak")];
 
 /// Interprets a program.
 ///
@@ -210,10 +231,22 @@ async fn single(ctx: &Context, program: &Program, instruction: &Instruction) -> 
         Instruction::Fail { .. } => json!("passed"),
         Instruction::Emit { name, data } => json!(ctx.emit(name, data)?),
         Instruction::Log { message } => json!(ctx.info(message)),
+        Instruction::Ask { text, kind, name } => ask(ctx, text, *kind, name.as_deref()).await?,
         Instruction::Random => chance(json!(ctx.random().number())),
         Instruction::Uuid => chance(json!(ctx.uuid())),
         Instruction::Now => json!(ctx.now_ms() > 0),
         Instruction::Patched => json!(ctx.patched("patched-program")),
         _ => Value::Null,
+    })
+}
+
+async fn ask(ctx: &Context, text: &str, kind: Answer, name: Option<&str>) -> Result<Value, Error> {
+    let question = ctx.ask(text);
+    let question = if let Some(name) = name { question.named(name) } else { question };
+    Ok(match kind {
+        Answer::Text => json!(question.await?),
+        Answer::Approval => json!(question.approval().await?),
+        Answer::Select => json!(question.select(OPTIONS).await?),
+        Answer::Multiselect => json!(question.multiselect(OPTIONS).await?),
     })
 }

@@ -11,9 +11,9 @@ pub mod hostile;
 mod interpreter;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use generate::generate;
+pub use generate::{generate, generate_asking};
 pub use hostile::misbehave;
-pub use interpreter::{Instruction, Program, program};
+pub use interpreter::{Answer, Instruction, OPTIONS, Program, program};
 
 use bivouac::prelude::*;
 

@@ -145,6 +145,11 @@ impl Shop {
         self.shared.lock().conflicts.clone()
     }
 
+    /// Answers every later call of a path that succeeds with this JSON, whatever it says.
+    pub fn offer(&self, path: &str, reply: &serde_json::Value) {
+        self.shared.lock().offers.insert(path.to_owned(), reply.to_string());
+    }
+
     /// Lets every later call of a path wait so long before it is answered.
     pub fn slow(&self, path: &str, delay: Duration) {
         self.shared.lock().rule(path).delay = delay;
@@ -174,9 +179,12 @@ impl Shop {
         self.shared.released.send_modify(|version| *version += 1);
     }
 
-    /// Forgets every rule and everything recorded; held calls are answered.
+    /// Forgets every rule and everything recorded; held calls are answered. What is offered stays.
     pub fn reset(&self) {
-        *self.shared.lock() = State::default();
+        let mut state = self.shared.lock();
+        let offers = std::mem::take(&mut state.offers);
+        *state = State { offers, ..State::default() };
+        drop(state);
         self.shared.released.send_modify(|version| *version += 1);
     }
 
@@ -244,6 +252,8 @@ impl Shared {
 struct State {
     paths: BTreeMap<String, Counts>,
     rules: HashMap<String, Rule>,
+    /// Fixed replies by path.
+    offers: BTreeMap<String, String>,
     log: Vec<Call>,
     arrived: u64,
     /// The request that each key came with first.
@@ -296,7 +306,9 @@ impl State {
             self.log.push(Call { number, method, path, key, body, status: None });
         }
         let (status, delay) = self.judge(path, key, request);
-        let reply = if status.is_success() {
+        let reply = if let Some(offer) = self.offers.get(path).filter(|_| status.is_success()) {
+            offer.clone()
+        } else if status.is_success() {
             // The same for the same key, so that a caller who repeats himself learns nothing new.
             // The same for the same request, so that two runs with one input have one output.
             let reference = request.text();

@@ -1,6 +1,6 @@
 //! The shop, called over a plain socket.
 
-use bivouac_testbed::Shop;
+use bivouac_testbed::{Shop, Travel, travel};
 use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
@@ -24,6 +24,19 @@ fn calls_are_counted_and_recorded_in_the_order_of_arrival() {
     assert_eq!(log[0].key.as_deref(), Some("run.0/a#1"));
     assert!(log.iter().all(|call| call.status == Some(200) && call.method == "POST"));
     assert_ne!(log[0].body, log[1].body);
+}
+
+#[test]
+fn the_travel_service_is_a_shop_with_flights_and_hotels() {
+    let travel = Travel::start().unwrap();
+    let flights = call(&travel, "/flights?to=Lisbon", None, "").unwrap();
+    assert!(flights.contains(r#""number":"BV 205""#), "{flights}");
+    travel.fail_next(travel::HOTELS, 1, 503);
+    assert!(call(&travel, "/hotels?in=Lisbon", None, "").unwrap().starts_with("HTTP/1.1 503"));
+    travel.reset();
+    let hotels = call(&travel, "/hotels?in=Lisbon", None, "").unwrap();
+    assert!(hotels.contains(r#""id":"garden""#), "what is offered stays: {hotels}");
+    assert_eq!((travel.calls(travel::FLIGHTS), travel.calls(travel::HOTELS)), (0, 1));
 }
 
 #[test]
