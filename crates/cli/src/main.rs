@@ -1,4 +1,5 @@
-//! The `bivouac` command: builds and deploys modules, runs the server, starts runs and shows what became of them.
+//! The `bivouac` command: makes projects and serves them while they are written, builds and deploys modules, runs the
+//! server, starts runs and shows what became of them, talks with agents.
 //!
 //! Parses what was typed ([`cli`]), does it ([`commands`]), and ends with an [`failure::Exit`] code that a script can
 //! rely on. It talks to a server over the routes that everybody uses ([`client`]); no rule of the server lives here.

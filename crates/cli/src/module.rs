@@ -47,8 +47,8 @@ pub(crate) const GUEST: Profile = Profile {
 };
 
 /// What `bivouac dev` builds again and again: incremental, without LTO. It stays optimised for size, since every byte of
-/// a module is compiled once more by the server: without optimisation the build is half a second faster and loading the
-/// module a whole second slower. The figures are in `docs/measurements/cli.md`.
+/// a module is compiled once more by the server: without optimisation a build is hardly faster, and loading the module
+/// takes twice as long. The figures are in `docs/measurements/cli.md`.
 pub(crate) const GUEST_DEV: Profile = Profile {
     name: "guest-dev",
     settings: &[

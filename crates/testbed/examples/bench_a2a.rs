@@ -8,7 +8,7 @@
 //! `bench_a2a [--rounds N] [--seconds S] [--streams N] [--only send,streams]`
 
 use bivouac_testbed::{
-    artifacts::{module, target_dir, workspace},
+    artifacts::{bin, module},
     process::{Process, free_address},
 };
 use serde_json::{Value, json};
@@ -40,6 +40,9 @@ const AGENT: &str = "greeter";
 const AT_ONCE: usize = 32;
 /// What a database's log writes at least.
 const PAGE: usize = 4096;
+const PAGES: usize = 256;
+/// Into how many turns a round is cut: the disk's speed and the machine's load change from one second to the next.
+const SLICES: u32 = 8;
 /// How long an event may take to reach its stream.
 const EVENT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -105,14 +108,7 @@ struct Programs {
 
 impl Programs {
     fn build() -> Result<Self> {
-        let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-            .current_dir(workspace())
-            .args(["build", "--quiet", "--release", "-p", "bivouac-cli"])
-            .status()?;
-        if !status.success() {
-            return Err("the server could not be built".into());
-        }
-        Ok(Self { server: target_dir()?.join("release/bivouac"), module: module("hello")? })
+        Ok(Self { server: bin("bivouac-cli", "bivouac", "release")?, module: module("hello")? })
     }
 }
 
@@ -136,7 +132,7 @@ impl Measured {
             .env("RUST_LOG", "warn");
         let mut process = Process::spawn(&mut command)?;
         process.wait_ready(address, READY)?;
-        let path = "/api/deployments?service=bench&immutable_ref=1&grant=host%3D127.0.0.1%3A*";
+        let path = "/api/deployments?service=bench&immutable_ref=1";
         exchange(address, "POST", path, "application/wasm", &fs::read(&programs.module)?)?;
         Ok(Self { process, address, folder })
     }
@@ -236,11 +232,33 @@ fn post(address: SocketAddr, path: &str, body: &Value, header: &str) -> Vec<u8> 
 }
 
 /// What a load came to.
+#[derive(Default)]
 struct Load {
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    count: f64,
+    /// How long each request took, in microseconds.
+    latencies: Vec<u32>,
+    seconds: f64,
+}
+
+impl Load {
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.seconds += other.seconds;
+    }
+
+    fn count(&self) -> f64 {
+        self.latencies.len() as f64
+    }
+
+    fn per_second(&self) -> f64 {
+        self.count() / self.seconds
+    }
+
+    /// The latency that so many percent of the requests did not exceed, in milliseconds.
+    fn at(&mut self, percent: usize) -> f64 {
+        self.latencies.sort_unstable();
+        let index = self.latencies.len().saturating_sub(1) * percent / 100;
+        self.latencies.get(index).map_or(0.0, |latency| f64::from(*latency) / 1e3)
+    }
 }
 
 /// Asks over `connections` connections for a time; every answer must be good.
@@ -278,14 +296,7 @@ async fn load(address: SocketAddr, question: Question, connections: usize, time:
     for task in tasks {
         latencies.extend(task.await??);
     }
-    let elapsed = began.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    let at = |percent: usize| {
-        let index = latencies.len().saturating_sub(1) * percent / 100;
-        latencies.get(index).map_or(0.0, |latency| f64::from(*latency) / 1e3)
-    };
-    let count = latencies.len() as f64;
-    Ok(Load { per_second: count / elapsed, p50_ms: at(50), p99_ms: at(99), count })
+    Ok(Load { latencies, seconds: began.elapsed().as_secs_f64() })
 }
 
 /// Reads one message with a `content-length` and gives it whole.
@@ -309,22 +320,23 @@ fn content_length(head: &[u8]) -> Result<usize> {
     Ok(line.ok_or("an answer without a length")?.trim().parse()?)
 }
 
-/// How often a second a page can be written and brought to the disk, one after the other.
-fn syncs_per_second(folder: &Path, time: Duration) -> Result<f64> {
+/// A page written and brought to the disk, over and over, one after the other: how long each took.
+fn syncs(folder: &Path, time: Duration) -> Result<Load> {
     let path = folder.join("sync");
-    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-    // Allocated beforehand, as a database's log is that is written again: else each sync writes the file's size too.
-    file.write_all_at(&vec![0; PAGE * 256], 0)?;
-    file.sync_all()?;
-    let (began, mut count) = (Instant::now(), 0_u32);
-    while began.elapsed() < time {
-        file.write_all_at(&[1; PAGE], u64::from(count % 256) * PAGE as u64)?;
-        file.sync_data()?;
-        count += 1;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    if file.metadata()?.len() == 0 {
+        // Allocated beforehand, as a database's log is that is written again: else each sync writes the file's size too.
+        file.write_all_at(&[0; PAGE * PAGES], 0)?;
+        file.sync_all()?;
     }
-    let rate = f64::from(count) / began.elapsed().as_secs_f64();
-    fs::remove_file(&path)?;
-    Ok(rate)
+    let (began, mut latencies) = (Instant::now(), Vec::new());
+    while began.elapsed() < time {
+        let sync = Instant::now();
+        file.write_all_at(&[1; PAGE], (latencies.len() % PAGES * PAGE) as u64)?;
+        file.sync_data()?;
+        latencies.push(u32::try_from(sync.elapsed().as_micros())?);
+    }
+    Ok(Load { latencies, seconds: began.elapsed().as_secs_f64() })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -350,21 +362,27 @@ async fn send(programs: &Programs, options: &Options) -> Result<Value> {
             let mut rounds = Vec::new();
             for round in 0..options.rounds {
                 let server = Measured::start(programs)?;
-                let syncs = syncs_per_second(&server.folder, options.seconds / 4)?;
                 load(server.address, question, connections, Duration::from_millis(500)).await?;
-                let health = load(server.address, Question::Health, connections, options.seconds / 2).await?;
-                let (cpu, commits) = (server.cpu()?, server.counter("commits")?);
-                let sent = load(server.address, question, connections, options.seconds).await?;
-                let cpu = (server.cpu()? - cpu).as_micros() as f64 / sent.count;
-                let commits = (server.counter("commits")? - commits) / sent.count;
-                progress(&format!("send {name} x{connections} round {round}: {:.0}/s", sent.per_second));
+                let (mut disk, mut health, mut sent) = (Load::default(), Load::default(), Load::default());
+                let (mut cpu, mut commits, slice) = (Duration::ZERO, 0.0, options.seconds / SLICES);
+                for _ in 0..SLICES {
+                    disk.add(syncs(&server.folder, slice / 2)?);
+                    health.add(load(server.address, Question::Health, connections, slice / 2).await?);
+                    let before = (server.cpu()?, server.counter("commits")?);
+                    sent.add(load(server.address, question, connections, slice).await?);
+                    cpu += server.cpu()? - before.0;
+                    commits += server.counter("commits")? - before.1;
+                }
+                progress(&format!("send {name} x{connections} round {round}: {:.0}/s", sent.per_second()));
                 rounds.push(json!({
-                    "sends_per_s": sent.per_second, "p50_ms": sent.p50_ms, "p99_ms": sent.p99_ms,
-                    "health_per_s": health.per_second, "health_p50_ms": health.p50_ms, "health_p99_ms": health.p99_ms,
-                    "of_health": sent.per_second / health.per_second,
-                    "syncs_per_s": syncs, "of_syncs": sent.per_second / syncs,
-                    "commits_per_send": commits, "commits_of_syncs": commits * sent.per_second / syncs,
-                    "server_cpu_us_per_send": cpu,
+                    "sends_per_s": sent.per_second(), "p50_ms": sent.at(50), "p99_ms": sent.at(99),
+                    "health_per_s": health.per_second(), "health_p50_ms": health.at(50), "health_p99_ms": health.at(99),
+                    "of_health": sent.per_second() / health.per_second(),
+                    "syncs_per_s": disk.per_second(), "sync_p50_ms": disk.at(50),
+                    "of_syncs": sent.per_second() / disk.per_second(),
+                    "commits_per_send": commits / sent.count(),
+                    "commits_of_syncs": commits / sent.seconds / disk.per_second(),
+                    "server_cpu_us_per_send": cpu.as_micros() as f64 / sent.count(),
                 }));
             }
             report.insert(format!("{name}_x{connections}"), medians(&rounds));

@@ -49,7 +49,9 @@ fn every_link_leads_somewhere() {
         for link in page.links.iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = if path.is_empty() { page.file.clone() } else { page.file.parent().unwrap().join(path) };
-            if !target.exists() || !has_anchor(&target, anchor) {
+            // mdBook leaves a link out of its folder as it is, and it would lead nowhere.
+            let in_book = !page.name.starts_with("pages/") || !path.contains('/');
+            if !in_book || !target.exists() || !has_anchor(&target, anchor) {
                 broken.push(format!("{}: {link}", page.name));
             }
         }

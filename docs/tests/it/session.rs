@@ -16,6 +16,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File, Permissions},
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -45,6 +46,10 @@ const COMMAND: &str = r#"#!/bin/bash
 exec BIVOUAC "$@"
 "#;
 
+/// Where free ports are looked for: below those that systems give to whoever asks for any, since a port must stay free from
+/// when it is chosen until the page's server takes it.
+const FREE_PORTS: Range<u16> = 20_000..32_000;
+
 /// What every session begins with.
 const PRELUDE: &str = r#"
 set -euo pipefail
@@ -55,15 +60,6 @@ answers() {
         sleep 0.1
     done
     echo "$1 does not answer" >&2
-    return 1
-}
-# Waits until a file holds a text.
-holds() {
-    for _ in $(seq 3000); do
-        if grep --quiet --fixed-strings -- "$2" "$1" 2>/dev/null; then return 0; fi
-        sleep 0.1
-    done
-    echo "$1 does not say: $2" >&2
     return 1
 }
 "#;
@@ -80,9 +76,6 @@ pub(crate) fn run(page: &Page) {
     for path in [&state, &home, &work] {
         fs::create_dir_all(path).expect("a folder for the session");
     }
-    let ports = ports(page);
-    let script = script(page, &state, &ports);
-    fs::write(state.join("script"), &script).expect("the session's script");
     let command = state.join("bin/bivouac");
     fs::create_dir(state.join("bin")).expect("a folder for the command");
     fs::write(&command, COMMAND.replace("BIVOUAC", &bin.display().to_string())).expect("the command");
@@ -93,6 +86,10 @@ pub(crate) fn run(page: &Page) {
     fs::create_dir_all(&cache).expect("a folder for what sessions build");
     let turn = File::create(cache.join("lock")).expect("the sessions' lock");
     turn.lock().expect("the sessions' lock can be waited for");
+
+    let ports = ports(page);
+    let script = script(page, &state, &ports);
+    fs::write(state.join("script"), &script).expect("the session's script");
 
     let mut command = Command::new("bash");
     command.arg(state.join("script")).current_dir(&work).process_group(0).stdin(Stdio::null());
@@ -170,8 +167,8 @@ fn script(page: &Page, state: &Path, ports: &BTreeMap<u16, u16>) -> String {
             },
             _ => continue,
         };
-        write!(script, "\necho {index} > {state}/at\nexec > {state}/{index}.out 2>&1\n{body}")
-            .expect("a string takes everything");
+        let (before, said) = (format!("\necho {index} > {state}/at"), format!("{state}/{index}.out"));
+        write!(script, "{before}\nexec > {said} 2>&1\n{body}said={said}\n").expect("a string takes everything");
     }
     script
 }
@@ -187,7 +184,10 @@ fn ports(page: &Page) -> BTreeMap<u16, u16> {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
             let Ok(port) = digits.parse::<u16>() else { continue };
             ports.entry(port).or_insert_with(|| {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+                let start = FREE_PORTS.start + u16::try_from(std::process::id() % 10_000).unwrap_or_default();
+                let mut bound =
+                    (start..FREE_PORTS.end).filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+                let listener = bound.next().expect("a free port");
                 let free = listener.local_addr().expect("a port").port();
                 // Kept until all are chosen, so that no two are the same.
                 taken.push(listener);

@@ -212,7 +212,12 @@ fn show(client: &Client, answer: &str, plan: &Plan) -> Result {
             "No route leads to it yet: deploy the same again without --activate=false to send new runs to it.",
         );
     } else if let Some(first) = routes.first() {
-        output::note(&format!("Try: bivouac run {} --input '{{}}'", output::plain(first)));
+        let first = output::plain(first);
+        let environment = plan.environment.as_ref().map(|name| format!(" --env {}", output::plain(name)));
+        output::note(&match first.strip_prefix("agent/") {
+            Some(agent) => format!("Try: bivouac chat {agent}{}", environment.unwrap_or_default()),
+            None => format!("Try: bivouac run {first} --input '{{}}'"),
+        });
     }
     Ok(())
 }

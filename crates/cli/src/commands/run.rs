@@ -7,6 +7,7 @@ use crate::{
     failure::{Exit, Failure, Result},
     follow::follow,
     output::{self, Style},
+    progress::Spinner,
     time,
 };
 use bivouac_protocol::manifest::ComponentKind;
@@ -88,8 +89,9 @@ pub(crate) async fn run(args: &RunArgs, globals: &Globals) -> Result {
         return if json(globals) { output::say_raw_json(&answer) } else { output::say(&shown) };
     }
     output::note(&format!("{} {shown}", Style::stderr().dim("run")));
-    let followed = follow(&client, &run, |event| {
-        runs::tell(event);
+    let spinner = Spinner::start(format!("{shown} goes on"));
+    let followed = follow(&client, &run, move |event| {
+        spinner.aside(|| runs::tell(event));
         Ok(ControlFlow::Continue(()))
     });
     tokio::select! {

@@ -37,7 +37,7 @@ pub(super) struct Journal {
     pub(super) revision: u64,
     #[serde(skip)]
     pub(super) updated_ms: u64,
-    /// How many bytes the entries have, as they are written.
+    /// How many bytes the message and the entries have, as they are written.
     #[serde(skip)]
     pub(super) bytes: usize,
 }
@@ -118,6 +118,7 @@ impl Journal {
     /// A task that nothing was kept of yet.
     pub(super) fn begin(beginning: Beginning, caller: &AuthContext) -> Self {
         let Beginning { id, agent, context_id, message, message_id, seed, patches, now_ms } = beginning;
+        let bytes = message.text().len();
         Self {
             v: VERSION,
             id,
@@ -133,7 +134,7 @@ impl Journal {
             entries: vec![Entry::Began { attempt: 1, at: now_ms }],
             revision: 0,
             updated_ms: now_ms,
-            bytes: 0,
+            bytes,
         }
     }
 

@@ -16,5 +16,7 @@ mod scopes;
 mod seeds;
 #[cfg(feature = "standalone")]
 mod standalone;
+#[cfg(feature = "standalone")]
+mod standalone_runs;
 mod tasks;
 mod tools;

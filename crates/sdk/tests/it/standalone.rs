@@ -127,7 +127,7 @@ fn both_bindings_stream_the_same_events_each_with_its_place() {
     let other = World::new();
     let request = Request::post("/agents/trips/a2a/rest/message:stream").header("content-type", "application/json");
     let rest = other.handle("ada", request, message("m1", None, "Lisbon").to_string());
-    let rest = sse(&String::from_utf8(rest.body().to_vec()).unwrap());
+    let rest = sse(std::str::from_utf8(rest.body()).unwrap());
     let strip = |mut value: Value| {
         times(&mut value);
         value
@@ -148,10 +148,9 @@ fn a_stream_that_was_cut_is_taken_up_where_it_was() {
     for cut in 0..whole.len() {
         let request = Request::get(format!("/agents/trips/a2a/rest/tasks/{id}:subscribe"));
         let rest = world.handle("ada", request.header("last-event-id", &whole[cut].0), "");
-        let rest = sse(&String::from_utf8(rest.body().to_vec()).unwrap());
+        let rest = sse(std::str::from_utf8(rest.body()).unwrap());
         let after: Vec<_> = rest[1..].iter().map(|(id, data)| (id.clone(), data.clone())).collect();
-        let expected: Vec<_> =
-            whole[cut + 1..].iter().map(|(id, data)| (id.clone(), data["result"].clone())).collect();
+        let expected: Vec<_> = whole[cut + 1..].iter().map(|(id, data)| (id.clone(), data["result"].clone())).collect();
         assert_eq!(after, expected, "cut after {cut}");
     }
     let late = world.call("ada", "SubscribeToTask", &json!({ "id": id }));
@@ -173,7 +172,8 @@ fn another_user_finds_nothing_of_a_task() {
     let unknown = "run_00000000000000000000000000";
     for (method, params) in operations {
         let answer = world.call("bob", method, &params);
-        let of_none = world.call("bob", method, &serde_json::from_str(&params.to_string().replace(id, unknown)).unwrap());
+        let of_none =
+            world.call("bob", method, &serde_json::from_str(&params.to_string().replace(id, unknown)).unwrap());
         assert_eq!(answer.replace(id, unknown), of_none, "{method}");
         assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["error"]["code"], -32001, "{method}: {answer}");
     }
@@ -314,7 +314,6 @@ fn what_is_too_large_or_nowhere_is_refused_and_says_so() {
 #[derive(Default)]
 struct Tasks {
     kept: InMemoryTaskManager,
-    #[expect(clippy::type_complexity, reason = "one hook of one test")]
     before_save: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -495,7 +494,8 @@ fn a_key_service_is_asked_with_the_whole_head() {
     }
     let sees = Arc::new(Sees(Mutex::default()));
     let runtime = InMemoryRuntime::new().with_auth_service(Arc::clone(&sees) as Arc<dyn bivouac::AuthService>);
-    let request = Request::get("/agents/trips/a2a/rest/tasks?pageSize=3").header("x-own", "1").header("a2a-version", "1.0");
+    let request =
+        Request::get("/agents/trips/a2a/rest/tasks?pageSize=3").header("x-own", "1").header("a2a-version", "1.0");
     let response = Standalone::new(agents(), Arc::new(runtime))
         .handle_request(request.body(Bytes::new()).unwrap())
         .now_or_never()

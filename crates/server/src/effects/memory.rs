@@ -29,12 +29,7 @@ pub trait HostMemory: Send + Sync {
     /// may have arrived is repeated with the same idempotency key.
     ///
     /// The outcome of a load is the value or `null`, of a list the names, of a write `null`.
-    fn perform(
-        &self,
-        caller: Auth,
-        op: Op,
-        idempotency_key: String,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+    fn perform(&self, caller: Auth, op: Op, idempotency_key: String) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 }
 
 /// Performs an operation in a program's own memory; whatever becomes of it is an outcome.

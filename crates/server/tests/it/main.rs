@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-mod api_answers;
 mod a2a_cards;
 mod a2a_errors;
 mod a2a_isolation;
 mod a2a_operations;
 mod a2a_streams;
 mod a2a_support;
+mod api_answers;
 mod api_control;
 mod api_events;
 mod api_input;

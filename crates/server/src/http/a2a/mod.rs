@@ -1,9 +1,9 @@
 //! The gateway: agents of this server, spoken to over A2A 1.0.
 //!
 //! A task is a run of an agent, a context is a session. Each agent has its own base, `/agents/{agent}`, and under
-//! `/envs/{env}/agents/{agent}` the same for another environment than the caller's. [`place`] says which agent a request
-//! is for and who asks, and is the one place where a task is looked up; [`fold`] tells a run's journal as a task;
-//! [`send`], [`tasks`] and [`stream`] are the operations, [`cards`] how agents are found. What the bindings look like is
+//! `/envs/{env}/agents/{agent}` the same for another environment than the caller's. `place` says which agent a request
+//! is for and who asks, and is the one place where a task is looked up; `fold` tells a run's journal as a task;
+//! `send`, `tasks` and `stream` are the operations, `cards` how agents are found. What the bindings look like is
 //! `bivouac_a2a`'s business, what a run is the engine's.
 
 mod blocking;
