@@ -108,7 +108,7 @@ def main():
             columns.append(journey(bivouac, Path(root), "my-second", env))
         print(f"load after: {os.getloadavg()[0]:.1f}")
         for rows in zip(*columns):
-            print("| " + rows[0][0] + " | " + " | ".join(f"{seconds:.1f} s" for _, seconds in rows) + " |")
+            print("| " + rows[0][0] + " | " + " | ".join(f"{seconds:.2f} s" for _, seconds in rows) + " |")
 
 
 main()

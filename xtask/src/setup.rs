@@ -12,7 +12,7 @@ pub(crate) fn run() -> Result<()> {
     let mut phases = Phases::default();
     ensure(&mut phases)?;
     ensure_clients(&mut phases)?;
-    ensure_etcd(&mut phases)?;
+    ensure_programs(&mut phases)?;
     if !works("cargo", &["nextest", "--version"]) {
         println!("cargo-nextest is not installed: `cargo xtask test` uses `cargo test`, which is slower");
     }
@@ -41,22 +41,33 @@ pub(crate) fn ensure_clients(phases: &mut Phases) -> Result<()> {
     })
 }
 
-/// Installs the key-value server that agents without the platform keep their state in, in the tests; nothing where it is
-/// there.
-pub(crate) fn ensure_etcd(phases: &mut Phases) -> Result<()> {
-    if works("etcd", &["--version"]) {
+/// What tests start beside the compiler's tools: the program, Debian's package of it, and what it is for.
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("etcd", "etcd-server", "agents without the platform keep their state in it (conformance/foreign)"),
+    ("curl", "curl", "the book's pages call the server with it (docs)"),
+    ("jq", "jq", "the book's pages read JSON with it (docs)"),
+];
+
+/// Installs the programs that tests start; nothing where they are there.
+pub(crate) fn ensure_programs(phases: &mut Phases) -> Result<()> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, ..)| !works(program, &["--version"])).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     if !root || !works("apt-get", &["--version"]) {
+        let list: Vec<_> =
+            missing.iter().map(|(program, package, what)| format!("  {program} (package {package}): {what}")).collect();
         bail!(
-            "there is no etcd, which the tests of conformance/foreign start: install the package `etcd-server` (Debian, \
-             Ubuntu) or etcd 3.4 or newer from elsewhere, so that `etcd --version` works"
+            "programs that the tests start are missing, and only root can install them here, with apt-get:\n{}\ninstall \
+             them so that `PROGRAM --version` works",
+            list.join("\n")
         );
     }
-    phases.run("setup: etcd", || {
+    phases.run("setup: programs that tests start", || {
         succeed(Command::new("apt-get").args(["update", "--quiet"]))?;
-        let install = ["install", "--yes", "--quiet", "--no-install-recommends", "etcd-server"];
-        succeed(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(install))
+        let packages = missing.iter().map(|(_, package, _)| *package);
+        let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
+        succeed(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(install).args(packages))
     })
 }

@@ -77,7 +77,7 @@ fn all(arguments: &Arguments, phases: &mut Phases, tally: &mut Tally) -> Result<
         setup::ensure_clients(phases)?;
     }
     if whole || arguments.package.iter().any(|name| name == FOREIGN) {
-        setup::ensure_etcd(phases)?;
+        setup::ensure_programs(phases)?;
     }
     let scope: Vec<&str> = match whole {
         true => vec!["--workspace", "--all-features"],

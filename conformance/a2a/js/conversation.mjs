@@ -280,10 +280,16 @@ await check('get: history', async () => {
 
 const context = randomUUID();
 const listed = [];
+let order = [];
+const sorted = (ids) => ids.toSorted();
 await check('list: context', async () => {
   for (let index = 0; index < 3; index += 1) listed.push((await send(scenario.start, { contextId: context })).id);
   const page = await list({ contextId: context });
-  same('the tasks, latest first', page.tasks.map((task) => task.id), listed.toReversed());
+  // Two that changed in the same millisecond may come either way round.
+  order = page.tasks.map((task) => task.id);
+  same('the tasks', sorted(order), sorted(listed));
+  const times = page.tasks.map((task) => Date.parse(task.status.timestamp));
+  holds('latest first', times.every((time, index) => index === 0 || times[index - 1] >= time));
   same('the rest', [page.nextPageToken, page.totalSize], ['', 3]);
   holds('a page size', page.pageSize > 0);
   same('no context', (await list({ contextId: randomUUID() })).tasks, []);
@@ -295,14 +301,14 @@ await check('list: pages', async () => {
   holds('a token', first.nextPageToken !== '');
   const second = await list({ contextId: context, pageSize: 2, pageToken: first.nextPageToken });
   same('the end', [second.tasks.length, second.nextPageToken], [1, '']);
-  same('each once', [...first.tasks, ...second.tasks].map((task) => task.id), listed.toReversed());
+  same('each once', [...first.tasks, ...second.tasks].map((task) => task.id), order);
 });
 
 await check('list: filters', async () => {
   const ids = async (filter) => (await list({ contextId: context, ...filter })).tasks.map((task) => task.id);
   await cancel(listed[0]);
   same('canceled', await ids({ status: TaskState.TASK_STATE_CANCELED }), [listed[0]]);
-  same('open', await ids({ status: TaskState.TASK_STATE_INPUT_REQUIRED }), [listed[2], listed[1]]);
+  same('open', sorted(await ids({ status: TaskState.TASK_STATE_INPUT_REQUIRED })), sorted(listed.slice(1)));
   same('in the future', await ids({ statusTimestampAfter: new Date(Date.now() + 3_600_000).toISOString() }), []);
   const { timestamp } = (await get(listed[0])).status;
   same('since the latest change', await ids({ statusTimestampAfter: timestamp }), [listed[0]]);
