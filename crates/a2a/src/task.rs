@@ -16,7 +16,7 @@ use bivouac_protocol::{
     frame::{InputType, Question},
 };
 use serde::Deserialize;
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// What is said of a question in the metadata of its message: the name or the key to answer it by.
 pub const METADATA_QUESTION: &str = "question";
@@ -93,6 +93,11 @@ pub enum Fact {
         key: String,
         /// The question.
         question: Question,
+    },
+    /// The agent does not wait for an answer any more: something else it waited for came first.
+    Withdrawn {
+        /// What the question is known by.
+        key: String,
     },
     /// A question was answered.
     Answered {
@@ -171,6 +176,8 @@ pub struct TaskFold {
     status: TaskStatus,
     history: Vec<Message>,
     artifacts: Vec<Artifact>,
+    /// Where among them an id is.
+    artifact_places: BTreeMap<String, usize>,
     open: Vec<Open>,
     /// Whether the status's message joins the history when another status follows: what is said in passing does not.
     kept: bool,
@@ -192,6 +199,7 @@ impl TaskFold {
             status: TaskStatus::default(),
             history: Vec::new(),
             artifacts: Vec::new(),
+            artifact_places: BTreeMap::new(),
             open: Vec::new(),
             kept: true,
             last: Position::default(),
@@ -232,6 +240,7 @@ impl TaskFold {
                 self.artifact(artifact, *append, *last_chunk)
             }
             Fact::Asked { key, question } => self.asked(event, key, question),
+            Fact::Withdrawn { key } => self.withdrawn(event, key),
             Fact::Answered { key, id, outcome } => self.answered(event, key, id, outcome),
             Fact::AttemptFailed => self.attempt_failed(event),
             Fact::Moved => {
@@ -366,7 +375,9 @@ impl TaskFold {
     }
 
     fn keep(&mut self, artifact: Artifact, append: bool) {
-        let Some(known) = self.artifacts.iter_mut().find(|known| known.artifact_id == artifact.artifact_id) else {
+        let place = self.artifact_places.get(&artifact.artifact_id).copied();
+        let Some(known) = place.and_then(|place| self.artifacts.get_mut(place)) else {
+            self.artifact_places.insert(artifact.artifact_id.clone(), self.artifacts.len());
             self.artifacts.push(artifact);
             return;
         };
@@ -392,8 +403,9 @@ impl TaskFold {
         told
     }
 
-    fn answered(&mut self, event: &RunEvent, key: &str, id: &str, outcome: &Json) -> Vec<Option<Told>> {
-        let (state, message) = match self.open.iter().find(|open| open.key != key) {
+    /// Where the task stands once a question is not open any more.
+    fn without(&self, key: &str) -> (TaskState, Option<Message>) {
+        match self.open.iter().find(|open| open.key != key) {
             // Another question is open still: it is the one to answer now.
             Some(other) => {
                 let message =
@@ -401,7 +413,23 @@ impl TaskFold {
                 (TaskState::InputRequired, Some(message))
             }
             None => (TaskState::Working, None),
-        };
+        }
+    }
+
+    fn withdrawn(&mut self, event: &RunEvent, key: &str) -> Vec<Option<Told>> {
+        if self.open.iter().all(|open| open.key != key) {
+            return Vec::new();
+        }
+        let (state, message) = self.without(key);
+        let told = self.change(event, state, message, true);
+        if self.takes_in(&told) {
+            self.open.retain(|open| open.key != key);
+        }
+        told
+    }
+
+    fn answered(&mut self, event: &RunEvent, key: &str, id: &str, outcome: &Json) -> Vec<Option<Told>> {
+        let (state, message) = self.without(key);
         let told = self.change(event, state, message, true);
         if self.takes_in(&told) {
             self.open.retain(|open| open.key != key);

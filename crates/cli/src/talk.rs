@@ -8,6 +8,7 @@ use crate::{
     output::{self, Style},
     progress::Spinner,
 };
+use bivouac_a2a::task::METADATA_QUESTION;
 use bivouac_a2a::types::{Artifact, Message, Part, PartContent, StreamResponse, Task, TaskState, TaskStatus};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -33,6 +34,8 @@ pub(crate) struct Shown {
 pub(crate) struct Asked {
     kind: String,
     options: Vec<Choice>,
+    /// What an answer names, where several questions are open.
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -227,7 +230,11 @@ impl Choice {
 impl Asked {
     fn read(message: &Message) -> Self {
         let asked = message.parts.iter().find_map(options);
-        asked.map(|asked| Self { kind: asked.input_type, options: asked.options }).unwrap_or_default()
+        let name = message.metadata.as_ref().and_then(|metadata| metadata.text_of(METADATA_QUESTION));
+        match asked {
+            Some(asked) => Self { kind: asked.input_type, options: asked.options, name },
+            None => Self { name, ..Self::default() },
+        }
     }
 
     /// What stands before the answer that is typed.

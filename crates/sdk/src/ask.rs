@@ -25,6 +25,9 @@ use std::{fmt, future::IntoFuture, marker::PhantomData, sync::Arc};
 /// How often one question is asked while its answers do not fit.
 pub const MAX_ASKS: u32 = 16;
 
+/// How many options are named to whoever gave an unfit answer.
+const MAX_SHOWN_LABELS: usize = 20;
+
 /// The longest part of an unfit answer that is repeated to its author, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
 
@@ -355,8 +358,10 @@ fn option<'a>(question: &'a Question, text: &str) -> Option<&'a AnswerOption> {
 }
 
 fn labels(question: &Question) -> String {
-    let labels: Vec<_> = question.options.iter().map(|option| option.label.as_str()).collect();
-    labels.join(", ")
+    let labels: Vec<_> = question.options.iter().take(MAX_SHOWN_LABELS).map(|option| option.label.as_str()).collect();
+    let more = question.options.len().saturating_sub(MAX_SHOWN_LABELS);
+    let list: String = labels.join(", ").chars().take(MAX_SHOWN_LABELS * MAX_SHOWN_CHARS).collect();
+    if more == 0 { list } else { format!("{list} and {more} more") }
 }
 
 fn shown(value: &Value) -> String {

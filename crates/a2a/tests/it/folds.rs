@@ -150,6 +150,34 @@ fn while_something_is_asked_it_stays_in_sight() {
 }
 
 #[test]
+fn a_question_that_is_withdrawn_is_out_of_sight() {
+    let withdrawn = |key: &str| Fact::Withdrawn { key: key.to_owned() };
+    let events = facts([
+        (1, accepted()),
+        (2, asked("k1", "one?")),
+        (2, asked("k2", "two?")),
+        (3, withdrawn("k1")),
+        (4, withdrawn("k2")),
+        (4, progress("on")),
+        (5, withdrawn("k2")),
+        (6, asked("k3", "three?")),
+        (7, answered("k3", "3")),
+    ]);
+    let (fold, told) = fold(&events);
+    let expected = [
+        "2.0 INPUT_REQUIRED one?",
+        "2.1 INPUT_REQUIRED two?",
+        "3.0 INPUT_REQUIRED two?",
+        "4.0 WORKING",
+        "4.1 WORKING on",
+        "6.0 INPUT_REQUIRED three?",
+        "7.0 WORKING",
+    ];
+    assert_eq!(words(&told), expected);
+    assert_eq!(fold.state(), TaskState::Working);
+}
+
+#[test]
 fn a_failed_attempt_takes_its_questions_back() {
     let events = facts([
         (1, accepted()),
@@ -215,7 +243,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         "[a-z]{0,3}".prop_map(|text| progress(&text)),
         ("[ab]", "[a-z]{1,2}", any::<bool>()).prop_map(|(id, text, append)| artifact(&id, &text, append)),
         key.clone().prop_map(|key| asked(key, "?")),
-        key.prop_map(|key| answered(key, "!")),
+        key.clone().prop_map(|key| answered(key, "!")),
+        key.prop_map(|key| Fact::Withdrawn { key: key.to_owned() }),
         Just(Fact::AttemptFailed),
         Just(Fact::Moved),
     ]

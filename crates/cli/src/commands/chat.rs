@@ -15,7 +15,12 @@ use crate::{
     project::Project,
     talk::{Asked, Shown},
 };
-use bivouac_a2a::types::{AgentCard, Message, Part, StreamResponse, TaskState};
+use bivouac_a2a::{
+    Object,
+    task::METADATA_QUESTION,
+    types::{AgentCard, Message, Part, StreamResponse, TaskState},
+};
+use bivouac_protocol::Json;
 use clap::Args;
 
 /// The most examples of what can be said that are shown.
@@ -180,8 +185,14 @@ impl Chat<'_> {
 
     /// Says something, and shows what comes of it.
     async fn turn(&mut self, text: &str) -> Result<Stopped> {
-        let text = self.shown.question.as_ref().map_or_else(|| text.to_owned(), |asked| asked.answer(text));
+        let asked = self.shown.question.as_ref();
+        let text = asked.map_or_else(|| text.to_owned(), |asked| asked.answer(text));
         let mut message = Message::user(message_id()?, vec![Part::text(text)]);
+        if let Some(name) = asked.and_then(|asked| asked.name.as_ref()) {
+            let name = Json::of(name)
+                .map_err(|error| Failure::failed("the answer cannot be written").why(error.to_string()))?;
+            message.metadata = Some(Object::of_members([(METADATA_QUESTION, name)]));
+        }
         message.context_id.clone_from(&self.context);
         message.task_id = self.task.take();
         let agent = self.agent;

@@ -201,10 +201,17 @@ impl Drive<'_> {
         if self.open.values().any(|open| new(open) && perform::acts(&open.op)) {
             self.save().await?;
         }
-        for (path, open) in self.open.iter_mut().filter(|(_, open)| new(open)) {
+        // The timer of a timeout, say: what it is raced with may be there long before anybody has to wait for it.
+        let others = self.open.values().any(|open| open.due.is_none() && !perform::asks(&open.op));
+        let host = self.host;
+        let runtime = &*host.runtime;
+        let now = runtime.now_ms().max(self.clock);
+        let too_long = |open: &Open| open.due.is_some_and(|due| !perform::can_wait(runtime, due.saturating_sub(now)));
+        let leaves = |open: &Open| new(open) && !(others && too_long(open));
+        for (path, open) in self.open.iter_mut().filter(|(_, open)| leaves(open)) {
             open.performed = true;
             let op = open.op.clone();
-            let future = perform::perform(&self.host.runtime, &self.caller, self.journal.id, &open.key, op, open.due);
+            let future = perform::perform(&host.runtime, &self.caller, self.journal.id, &open.key, op, open.due);
             self.in_flight.push((path.clone(), future));
         }
         Ok(())
@@ -311,17 +318,6 @@ impl Drive<'_> {
     /// Does what an attempt's last frame says.
     async fn finish(&mut self, out: OutFrame) -> Result<bool, Stop> {
         let error = |code: Code, message: &str| out.error.clone().unwrap_or_else(|| ErrorInfo::terminal(code, message));
-        match out.status {
-            Status::Failed => {
-                return self.failed(error(Code::HANDLER_FAILED, "the agent failed and did not say why")).await;
-            }
-            Status::Stalled => {
-                return self
-                    .failed(error(Code::FOREIGN_FUTURE, "the agent waits for something that is not the SDK's"))
-                    .await;
-            }
-            _ => {}
-        }
         self.in_flight.clear();
         // What is in a last frame is written without anybody who waits for it.
         self.open.retain(|path, open| perform::acts(&open.op) && out.effects.iter().any(|effect| effect.path == *path));
@@ -336,8 +332,24 @@ impl Drive<'_> {
                 }
             }
         }
+        match out.status {
+            Status::Failed => {
+                return self.failed(error(Code::HANDLER_FAILED, "the agent failed and did not say why")).await;
+            }
+            Status::Stalled => {
+                return self
+                    .failed(error(Code::FOREIGN_FUTURE, "the agent waits for something that is not the SDK's"))
+                    .await;
+            }
+            _ => {}
+        }
         self.end(match out.status {
-            Status::Completed => End::Completed { output: out.output.unwrap_or_default() },
+            Status::Completed => {
+                let output = out.output.unwrap_or_default();
+                // It is kept beside the frame that it came in.
+                let fits = self.journal.bytes + output.text().len() <= MAX_TASK_BYTES;
+                if fits { End::Completed { output } } else { End::Failed { error: too_large() } }
+            }
             Status::Cancelled => End::Cancelled,
             other => End::Failed {
                 error: ErrorInfo::terminal(Code::OP_UNSUPPORTED, format!("the status `{other:?}` is not known here")),

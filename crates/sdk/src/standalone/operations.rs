@@ -6,7 +6,7 @@
 
 use super::{
     Host,
-    drive::{self, Stop},
+    drive::{self, MAX_TASK_BYTES, Stop},
     record::{Beginning, Entry, Journal},
     tell::{self, OpenQuestion},
 };
@@ -193,9 +193,13 @@ impl Asked<'_> {
                 "`message.contextId` is not the task's: leave it out, or send the task's own",
             ));
         }
+        // Written the same whether the client repeats the context or not, so that it counts once.
+        let mut whole = message.clone();
+        whole.context_id = Some(journal.context_id.clone());
+        whole.task_id = Some(id.to_owned());
         let payload = Json::of(&Object::of_members([(
             "message",
-            Json::of(message).map_err(|error| A2aError::invalid(error.to_string()))?,
+            Json::of(&whole).map_err(|error| A2aError::invalid(error.to_string()))?,
         )]))
         .map_err(|error| A2aError::invalid(error.to_string()))?;
         match journal.answered_by(&message.message_id) {
@@ -221,6 +225,14 @@ impl Asked<'_> {
         let question = which(&open, message)?;
         let at = self.host.runtime.now_ms().max(journal.updated_ms);
         journal.bytes += payload.text().len();
+        if journal.bytes > MAX_TASK_BYTES {
+            return Err(A2aError::new(
+                ErrorKind::PayloadTooLarge,
+                format!(
+                    "with this answer the task would have more than {MAX_TASK_BYTES} bytes: answer with less, or cancel it"
+                ),
+            ));
+        }
         let (key, id) = (question.key.clone(), message.message_id.clone());
         journal.entries.push(Entry::Answered { key, id, payload, at });
         journal.settled = false;

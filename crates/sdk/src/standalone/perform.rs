@@ -85,6 +85,11 @@ fn own(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a request may wait so long here.
+pub(super) fn can_wait(runtime: &dyn Runtime, wait_ms: u64) -> bool {
+    wait_ms == 0 || (wait_ms <= MAX_SLEEP_MS && runtime.timer_service().is_some())
+}
+
 async fn sleep(runtime: &dyn Runtime, due_ms: u64) -> Result<Json, Error> {
     let wait = due_ms.saturating_sub(runtime.now_ms());
     if wait == 0 {
@@ -127,12 +132,12 @@ fn build(
     key: String,
     secrets: &mut Vec<(String, String)>,
 ) -> Result<HttpRequest, Error> {
-    let host = host_of(&asked.url).to_owned();
+    let host = host_of(&asked.url);
     let mut headers = Vec::with_capacity(asked.headers.len() + 2);
     for (name, value) in asked.headers {
         let value = match value {
             HeaderValue::Text(text) => text,
-            HeaderValue::Parts(parts) => fill(runtime, parts, &host, secrets)?,
+            HeaderValue::Parts(parts) => fill(runtime, parts, host.as_deref(), secrets)?,
         };
         headers.push((name.to_ascii_lowercase(), value));
     }
@@ -155,9 +160,15 @@ fn build(
 fn fill(
     runtime: &dyn Runtime,
     parts: Vec<Part>,
-    host: &str,
+    host: Option<&str>,
     secrets: &mut Vec<(String, String)>,
 ) -> Result<String, Error> {
+    let Some(host) = host else {
+        return Err(Error::refused(
+            Code::REQUEST_INVALID,
+            "a request with a secret goes to `https://HOST[:PORT]/..` (or http), written plainly and without a user: this URL is not",
+        ));
+    };
     let mut text = String::new();
     for part in parts {
         match part {
@@ -177,14 +188,22 @@ fn fill(
     Ok(text)
 }
 
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let place = authority.rsplit('@').next().unwrap_or_default();
-    match place.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
-        _ => place,
-    }
+/// The host that every client would speak to for this URL, in lower case; nothing where clients might disagree: a secret
+/// goes to no such place.
+fn host_of(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let digits = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if digits(port) => host,
+        _ => authority,
+    };
+    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    let is_address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|address| address.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')));
+    (!host.is_empty() && (is_name || is_address)).then(|| host.to_ascii_lowercase())
 }
 
 /// The reply as a component sees it: JSON where it says so and is, else text where it is UTF-8, else bytes; no secret in
@@ -227,11 +246,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_of_a_url_is_found_without_its_user_and_port() {
-        assert_eq!(host_of("https://api.example:8443/x?y#z"), "api.example");
-        assert_eq!(host_of("http://me@api.example"), "api.example");
-        assert_eq!(host_of("http://[::1]:80/"), "[::1]");
-        assert_eq!(host_of("api.example/x"), "api.example");
+    fn the_host_of_a_url_is_found_only_where_every_client_finds_the_same() {
+        assert_eq!(host_of("https://API.example:8443/x?y#z").as_deref(), Some("api.example"));
+        assert_eq!(host_of("http://[::1]:80/").as_deref(), Some("[::1]"));
+        for other in [
+            "https://evil.example\\@api.example/",
+            "https:evil.example/x://api.example/",
+            "https://me@api.example/",
+            "https://api.example\t/",
+            "https:///api.example",
+            "api.example/x",
+            " https://api.example",
+        ] {
+            assert_eq!(host_of(other), None, "{other}");
+        }
     }
 
     #[test]

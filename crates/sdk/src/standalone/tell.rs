@@ -38,27 +38,39 @@ pub(super) fn facts(journal: &Journal) -> Result<Vec<RunEvent>, Error> {
         fact: Fact::Accepted { input: journal.message.clone() },
     }];
     let mut began = false;
+    // What the attempt asks, by path: a turn withdraws a question by that.
+    let mut open: BTreeMap<Path, String> = BTreeMap::new();
     for (seq, entry) in (2_u64..).zip(&journal.entries) {
         let (at, facts) = match entry {
             // The fold hears of an attempt by its first turn.
             Entry::Began { at, .. } | Entry::CancelRequested { at } => (*at, vec![Fact::Moved]),
-            Entry::Turn { at, out, .. } => {
+            Entry::Turn { at, frame, out } => {
                 let out = out.outgoing()?;
+                for (path, _) in &frame.incoming()?.deliver {
+                    open.remove(path);
+                }
                 let mut facts = Vec::new();
                 if !std::mem::replace(&mut began, true) {
                     facts.push(Fact::Began);
                 }
+                let withdrawn = out.cancels.iter().filter_map(|path| open.remove(path));
+                facts.extend(withdrawn.map(|key| Fact::Withdrawn { key }));
                 facts.extend(out.notes.into_iter().filter_map(note));
-                facts.extend(out.effects.into_iter().filter_map(|effect| match effect.op {
-                    Op::Ask(question) => Some(Fact::Asked { key: effect.key.to_string(), question }),
-                    _ => None,
-                }));
+                for effect in out.effects {
+                    if let Op::Ask(question) = effect.op {
+                        open.insert(effect.path, effect.key.to_string());
+                        facts.push(Fact::Asked { key: effect.key.to_string(), question });
+                    }
+                }
                 (*at, facts)
             }
             Entry::Answered { key, id, payload, at } => {
                 (*at, vec![Fact::Answered { key: key.to_string(), id: id.clone(), outcome: payload.clone() }])
             }
-            Entry::Failed { at, .. } => (*at, vec![Fact::AttemptFailed]),
+            Entry::Failed { at, .. } => {
+                open.clear();
+                (*at, vec![Fact::AttemptFailed])
+            }
             Entry::Ended { end, at } => (*at, vec![Fact::Ended(ended(end))]),
         };
         let at = timestamp(at);

@@ -53,6 +53,18 @@ impl SkillHandler for Obey {
                 ctx.sleep(Duration::from_secs(5)).await?;
                 Ok(OnRequestResult::completed("awake"))
             }
+            "patient" => {
+                let reply = ctx.timeout(Duration::from_secs(60), ctx.http().get("http://large/soon").send()).await??;
+                Ok(OnRequestResult::completed(reply.status().to_string()))
+            }
+            "declining" => {
+                ctx.memory().save("declined", &true).detach()?;
+                Ok(OnRequestResult::rejected("not today"))
+            }
+            "remembering" => {
+                let declined: Option<bool> = ctx.memory().load("declined").await?;
+                Ok(OnRequestResult::completed(format!("{declined:?}")))
+            }
             "curious" => {
                 let (one, two) = ctx
                     .join(ctx.ask("One?").named("one").into_future(), ctx.ask("Two?").named("two").into_future())
@@ -111,6 +123,20 @@ fn a_sleep_takes_as_long_as_it_says_and_is_refused_where_nothing_can_wait() {
     let failed = stage.send("m1", None, "sleepy");
     assert_eq!(failed["result"]["task"]["status"]["state"], "TASK_STATE_FAILED");
     assert!(text(&failed).contains("timer_service"), "{failed}");
+}
+
+#[test]
+fn a_deadline_that_nobody_has_to_wait_for_is_none_to_refuse() {
+    let stage = Stage::new();
+    assert_eq!(text(&stage.send("m1", None, "patient")), "200");
+    assert!(stage.timer.slept.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_declined_task_wrote_is_kept() {
+    let stage = Stage::new();
+    assert_eq!(text(&stage.send("m1", None, "declining")), "not today");
+    assert_eq!(text(&stage.send("m2", None, "remembering")), "Some(true)");
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Slice {
             self.open.remove(&delivery.path);
         }
         for path in &translated.turn.cancels {
-            self.open.remove(path);
+            self.abort(path);
             self.arrived.retain(|(arrived, _)| arrived != path);
         }
         for ((path, op), effect) in translated.ops.iter().zip(&translated.turn.effects) {

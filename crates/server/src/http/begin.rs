@@ -33,6 +33,8 @@ use tokio::sync::watch;
 pub(crate) const MAX_WAIT_MS: u64 = 86_400_000;
 /// The longest idempotency key, in bytes.
 pub(crate) const MAX_IDEMPOTENCY_KEY: usize = 255;
+/// What idempotency keys begin with that are made of an A2A message's id; nobody else may take one.
+pub(crate) const MESSAGE_KEY_PREFIX: &str = "a2a:";
 /// The longest user or session, in bytes.
 pub(crate) const MAX_IDENTITY: usize = 256;
 /// The most bytes of metadata that a caller may send along: 16 KiB.
@@ -143,8 +145,14 @@ fn accept(
         )));
     }
     let name = component.to_string();
-    let idempotency = text_header(headers, "idempotency-key", MAX_IDEMPOTENCY_KEY)?
-        .map(|key| (key.into(), Digest::of([name.as_bytes(), tenant.as_bytes(), user.as_bytes(), &input])));
+    let key = text_header(headers, "idempotency-key", MAX_IDEMPOTENCY_KEY)?;
+    if key.is_some_and(|key| key.starts_with(MESSAGE_KEY_PREFIX)) {
+        return Err(ApiError::bad_request(format!(
+            "an Idempotency-Key may not begin with `{MESSAGE_KEY_PREFIX}`, which messages to agents use: choose another"
+        )));
+    }
+    let idempotency =
+        key.map(|key| (key.into(), Digest::of([name.as_bytes(), tenant.as_bytes(), user.as_bytes(), &input])));
     let manifest = &deployment.manifest;
     let offered = manifest.components.iter().find(|c| c.kind == component.kind && c.name == component.name);
     Ok(Accepted {

@@ -11,10 +11,11 @@ use bivouac_a2a::{
 };
 use bivouac_engine::{Effect, EffectKind, End, Event, Turn};
 use bivouac_protocol::{
-    Json, RunId,
+    Json, Path, RunId,
     frame::{Note, Question},
 };
 use bivouac_store::{Reader, RunRecord, StoredEvent};
+use std::collections::BTreeMap;
 
 /// The most recorded events that one request reads of tasks.
 pub const MAX_FOLDED_EVENTS: usize = 20_000;
@@ -56,11 +57,13 @@ impl Budget {
 pub(super) struct Journal {
     run: RunId,
     read: u64,
+    /// What the attempt asks, by path: a turn withdraws a question by that.
+    asked: BTreeMap<Path, String>,
 }
 
 impl Journal {
     pub(super) const fn new(run: RunId) -> Self {
-        Self { run, read: 0 }
+        Self { run, read: 0, asked: BTreeMap::new() }
     }
 
     /// What has happened since the last time.
@@ -73,7 +76,7 @@ impl Journal {
             let before = events.len();
             for stored in &chunk {
                 self.read = stored.seq;
-                facts(stored, &mut events);
+                facts(stored, &mut self.asked, &mut events);
             }
             budget.spend(chunk.len(), events[before..].iter().map(bytes).sum())?;
             if !full {
@@ -162,7 +165,7 @@ fn is_answer(event: &RunEvent, message_id: &str) -> bool {
 }
 
 /// What one recorded event means for a task.
-fn facts(stored: &StoredEvent, into: &mut Vec<RunEvent>) {
+fn facts(stored: &StoredEvent, open: &mut BTreeMap<Path, String>, into: &mut Vec<RunEvent>) {
     let at = Timestamp::from_millis(i64::try_from(stored.at.0).unwrap_or(i64::MAX));
     let mut push = |fact| into.push(RunEvent { seq: stored.seq, at, fact });
     match &stored.event {
@@ -171,13 +174,26 @@ fn facts(stored: &StoredEvent, into: &mut Vec<RunEvent>) {
             if turn.n == 1 {
                 push(Fact::Began);
             }
+            for delivery in &turn.delivered {
+                open.remove(&delivery.path);
+            }
+            let withdrawn = turn.cancels.iter().filter_map(|path| open.remove(path));
+            withdrawn.map(|key| Fact::Withdrawn { key }).for_each(&mut push);
             told(turn).for_each(&mut push);
-            turn.effects.iter().filter_map(asked).for_each(&mut push);
+            for effect in &turn.effects {
+                if let Some(fact) = asked(effect) {
+                    open.insert(effect.path.clone(), effect.key.to_string());
+                    push(fact);
+                }
+            }
         }
         Event::Answered { key, id, payload } => {
             push(Fact::Answered { key: key.to_string(), id: id.to_string(), outcome: json(payload) });
         }
-        Event::AttemptFailed { .. } => push(Fact::AttemptFailed),
+        Event::AttemptFailed { .. } => {
+            open.clear();
+            push(Fact::AttemptFailed);
+        }
         Event::AttemptStarted { .. } | Event::Parked | Event::Woken | Event::Paused { .. } => push(Fact::Moved),
         Event::Ended(end) => push(Fact::Ended(match end {
             End::Completed { output } => TaskEnd::Completed { output: json(output) },
@@ -219,7 +235,7 @@ fn bytes(event: &RunEvent) -> usize {
         Fact::Asked { question, .. } => {
             question.text.len() + question.content.as_ref().map_or(0, |content| content.text().len())
         }
-        Fact::Began | Fact::AttemptFailed | Fact::Moved | Fact::Ended(_) => 0,
+        Fact::Began | Fact::Withdrawn { .. } | Fact::AttemptFailed | Fact::Moved | Fact::Ended(_) => 0,
     }
 }
 

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     driver::StartError,
-    http::{ApiError, App, Shared, begin::Following},
+    http::{
+        ApiError, App, Shared,
+        begin::{Following, MESSAGE_KEY_PREFIX},
+    },
 };
 use bivouac_a2a::{
     A2aError, ErrorKind, card,
@@ -146,7 +149,7 @@ async fn begin(app: &App, agent: &Agent, mut message: Message) -> Result<Taken, 
         user: agent.user.as_str().into(),
         deployment: deployment.record.id,
         component: name.as_str().into(),
-        idempotency: Some((format!("a2a:{key}").into(), digest)),
+        idempotency: Some((format!("{MESSAGE_KEY_PREFIX}{key}").into(), digest)),
         input: write(&message)?,
         metadata: metadata.into(),
         seed: app.secrets.new_seed().map_err(ApiError::from)?.into(),

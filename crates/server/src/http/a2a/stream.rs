@@ -82,8 +82,18 @@ pub(super) fn open(
     let mut pending = VecDeque::with_capacity(after.len() + 1);
     pending.push_back(first);
     pending.extend(after);
-    let stream =
-        Stream { app: app.clone(), form: call.form(), run: run.id, live, journal, pending, following, _permit: permit };
+    let stream = Stream {
+        app: app.clone(),
+        form: call.form(),
+        run: run.id,
+        // Who answered one of two questions has the other in the snapshot.
+        asked: matches!(from, From::Answered(_)) && live.state().is_interrupted(),
+        live,
+        journal,
+        pending,
+        following,
+        _permit: permit,
+    };
     let pieces = futures::stream::unfold(Some(stream), |stream| async {
         let (piece, rest) = stream?.next().await?;
         Some((Ok::<_, Infallible>(piece), rest))
@@ -106,6 +116,8 @@ struct Stream {
     live: TaskFold,
     journal: Journal,
     pending: VecDeque<Told>,
+    /// Whether the client was told what it is waited for: a question, or the end.
+    asked: bool,
     following: Following,
     _permit: OwnedSemaphorePermit,
 }
@@ -142,15 +154,15 @@ impl Stream {
         if self.pending.is_empty() {
             return None;
         }
-        let (mut text, mut over) = (String::new(), false);
-        while let Some(told) = self.pending.pop_front() {
+        let mut text = String::new();
+        for told in self.pending.drain(..) {
             text.push_str(&event_text(Some(&told.position.to_string()), None, &self.form.event(&told.event)));
-            if told.ends_stream() {
-                over = true;
-                break;
-            }
+            self.asked |= told.ends_stream();
         }
-        over |= self.pending.is_empty() && self.live.state().is_terminal();
+        // What was asked on the way and is answered by now is no end: what came after it follows.
+        let state = self.live.state();
+        let over = state.is_terminal() || (self.asked && state.is_interrupted());
+        self.asked &= state.is_interrupted();
         Some(Piece { text, over })
     }
 
