@@ -46,15 +46,19 @@ pub(super) fn facts(journal: &Journal) -> Result<Vec<RunEvent>, Error> {
             Entry::Began { at, .. } | Entry::CancelRequested { at } => (*at, vec![Fact::Moved]),
             Entry::Turn { at, frame, out } => {
                 let out = out.outgoing()?;
-                for (path, _) in &frame.incoming()?.deliver {
+                let incoming = frame.incoming()?;
+                for (path, _) in &incoming.deliver {
                     open.remove(path);
                 }
                 let mut facts = Vec::new();
                 if !std::mem::replace(&mut began, true) {
                     facts.push(Fact::Began);
                 }
-                let withdrawn = out.cancels.iter().filter_map(|path| open.remove(path));
-                facts.extend(withdrawn.map(|key| Fact::Withdrawn { key }));
+                let withdrawn: Vec<_> = out.cancels.iter().filter_map(|path| open.remove(path)).collect();
+                // What a cancel takes back goes with the task: its end is what is told.
+                facts.extend(
+                    withdrawn.into_iter().filter(|_| incoming.cancel.is_none()).map(|key| Fact::Withdrawn { key }),
+                );
                 facts.extend(out.notes.into_iter().filter_map(note));
                 for effect in out.effects {
                     if let Op::Ask(question) = effect.op {

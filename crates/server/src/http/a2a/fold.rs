@@ -177,8 +177,13 @@ fn facts(stored: &StoredEvent, open: &mut BTreeMap<Path, String>, into: &mut Vec
             for delivery in &turn.delivered {
                 open.remove(&delivery.path);
             }
-            let withdrawn = turn.cancels.iter().filter_map(|path| open.remove(path));
-            withdrawn.map(|key| Fact::Withdrawn { key }).for_each(&mut push);
+            let withdrawn: Vec<_> = turn.cancels.iter().filter_map(|path| open.remove(path)).collect();
+            // What a cancel takes back goes with the task: its end is what is told.
+            withdrawn
+                .into_iter()
+                .filter(|_| turn.cancel.is_none())
+                .map(|key| Fact::Withdrawn { key })
+                .for_each(&mut push);
             told(turn).for_each(&mut push);
             for effect in &turn.effects {
                 if let Some(fact) = asked(effect) {
