@@ -8,6 +8,7 @@ mod a2a_isolation;
 mod a2a_operations;
 mod a2a_streams;
 mod a2a_support;
+mod aborts;
 mod api_answers;
 mod api_control;
 mod api_events;
